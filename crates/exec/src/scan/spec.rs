@@ -1,0 +1,149 @@
+//! What a scan reads: columns, segments and which partition holds which of them.
+//!
+//! Plain values without behaviour of their own beyond answering for themselves; they travel to
+//! the compute nodes inside the plan.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use base::SqlType;
+use base::ids::{ColumnId, Oid};
+use base::segment::{Datum, Segment};
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
+
+/// A column that a scan reads for its output or for a predicate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanColumn {
+    pub id: ColumnId,
+    pub sql_type: SqlType,
+    pub name: String,
+    pub nullable: bool,
+    /// The value in segments that are older than the column; `None` is NULL.
+    pub fill: Option<Datum>,
+}
+
+/// Which slices a leaf holds and how they become partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slices {
+    /// The planning view: all of `slices`, slice `s` in partition `s % partitions`.
+    Folded { slices: u16, partitions: u16 },
+    /// A task's variant: slice `start + p` is partition `p`.
+    Range { start: u16, partitions: u16 },
+    /// DISTSTYLE ALL: partition 0 has every segment.
+    Replica { partitions: u16 },
+}
+
+impl Slices {
+    /// The number of partitions.
+    pub fn partitions(self) -> usize {
+        match self {
+            Slices::Folded { partitions, .. }
+            | Slices::Range { partitions, .. }
+            | Slices::Replica { partitions } => usize::from(partitions),
+        }
+    }
+
+    /// The partition of a segment, `None` when this leaf does not hold it.
+    pub fn partition_of(self, segment: &Segment) -> Option<usize> {
+        let slice = segment.slice.map(|slice| slice.0);
+        match self {
+            Slices::Folded { slices, partitions } => slice
+                .filter(|slice| *slice < slices)
+                .map(|slice| usize::from(slice % partitions.max(1))),
+            Slices::Range { start, partitions } => slice
+                .and_then(|slice| slice.checked_sub(start))
+                .filter(|offset| *offset < partitions)
+                .map(usize::from),
+            Slices::Replica { .. } => Some(0),
+        }
+    }
+
+    /// The slices of a task, cut out of the planning view.
+    ///
+    /// # Errors
+    /// When the range does not line up with the partitions of the planning view: rows would no
+    /// longer be in the partition that the plan declares.
+    pub fn narrowed(self, range: &Range<u16>) -> Result<Slices> {
+        let Slices::Folded { slices, partitions } = self else {
+            return internal_err!("only the planning view of a sliced table has task variants");
+        };
+        let width = range.end.saturating_sub(range.start);
+        if width != partitions
+            || range.end > slices
+            || range.start % partitions.max(1) != 0
+            || slices % partitions.max(1) != 0
+        {
+            return internal_err!(
+                "slices {range:?} of {slices} do not line up with {partitions} partitions"
+            );
+        }
+        Ok(Slices::Range { start: range.start, partitions })
+    }
+}
+
+/// The part of a scan that its variants share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanSpec {
+    pub table: Oid,
+    /// The table's name, for EXPLAIN and messages.
+    pub name: String,
+    /// What is read; expressions of the scan count columns in this order.
+    pub columns: Vec<ScanColumn>,
+    /// The DISTKEY, an index into `columns`, when every segment was placed by the running hash.
+    pub key: Option<usize>,
+    /// Columns by which each slice's rows are in order, ascending with NULLs last.
+    pub order: Vec<usize>,
+}
+
+impl ScanSpec {
+    /// The schema of all columns, which predicates see.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self
+            .columns
+            .iter()
+            .map(|column| column.sql_type.field(&column.name, column.nullable));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The column at `index`.
+    ///
+    /// # Errors
+    /// When a plan names a column that its scan does not read.
+    pub fn column(&self, index: usize) -> Result<&ScanColumn> {
+        self.columns.get(index).ok_or_else(|| {
+            internal_datafusion_err!("scan of {} has no column {index}", self.name)
+        })
+    }
+}
+
+/// Puts segments in the order of their lowest sort key and says whether no two overlap, so that
+/// reading one after another gives rows in order.
+///
+/// Bounds that touch count as overlapping unless the key is one column: with more, equal
+/// leading values say nothing of the rest.
+pub(crate) fn order_by_key(segments: &mut [Arc<Segment>], key: &[ColumnId]) -> bool {
+    if segments.len() < 2 {
+        return segments.iter().all(|segment| segment.sorted);
+    }
+    let Some(first) = key.first().copied() else {
+        return false;
+    };
+    let bounds = |segment: &Segment| -> Option<(Datum, Datum)> {
+        let stats = segment.column(first)?;
+        let usable = segment.sorted && stats.nulls == 0;
+        usable.then(|| stats.min.clone().zip(stats.max.clone())).flatten()
+    };
+    if segments.iter().any(|segment| bounds(segment).is_none()) {
+        return false;
+    }
+    segments.sort_by(|a, b| {
+        let (a, b) = (bounds(a).map(|b| b.0), bounds(b).map(|b| b.0));
+        a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    segments.windows(2).all(|pair| match (bounds(&pair[0]), bounds(&pair[1])) {
+        (Some((_, high)), Some((low, _))) if key.len() == 1 => high <= low,
+        (Some((_, high)), Some((low, _))) => high < low,
+        _ => false,
+    })
+}

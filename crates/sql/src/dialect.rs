@@ -1,0 +1,90 @@
+//! Redshift's dialect for sqlparser: which of its grammar is switched on, and the prefixes that
+//! it does not know.
+
+use std::any::TypeId;
+
+use sqlparser::ast::{
+    DuplicateTreatment, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+};
+use sqlparser::dialect::{Dialect, RedshiftSqlDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// The one dialect.
+pub static DIALECT: RedshiftDialect = RedshiftDialect;
+
+/// The name of the function that APPROXIMATE COUNT(DISTINCT x) becomes.
+pub(crate) const APPROXIMATE_COUNT: &str = "approx_distinct";
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RedshiftDialect;
+
+macro_rules! on {
+    ($($flag:ident)*) => { $(fn $flag(&self) -> bool { true })* };
+}
+
+impl Dialect for RedshiftDialect {
+    // sqlparser asks by type for what Redshift shares with PostgreSQL.
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<RedshiftSqlDialect>()
+    }
+
+    fn is_identifier_start(&self, c: char) -> bool {
+        RedshiftSqlDialect {}.is_identifier_start(c)
+    }
+
+    fn is_identifier_part(&self, c: char) -> bool {
+        RedshiftSqlDialect {}.is_identifier_part(c)
+    }
+
+    fn is_delimited_identifier_start(&self, c: char) -> bool {
+        c == '"'
+    }
+
+    on! {
+        allow_extract_single_quotes
+        allow_extract_custom
+        convert_type_before_value
+        supports_bitwise_shift_operators
+        supports_connect_by
+        supports_filter_during_aggregation
+        supports_group_by_expr
+        supports_interval_options
+        supports_nested_comments
+        supports_outer_join_operator
+        supports_select_exclude
+        supports_select_wildcard_exclude
+        supports_string_escape_constant
+        supports_string_literal_backslash_escape
+        supports_top_before_distinct
+        supports_window_clause_named_window_reference
+        supports_window_function_null_treatment_arg
+        supports_within_after_array_aggregation
+        supports_parens_around_table_factor
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let [first, second] = parser.peek_tokens();
+        let (Token::Word(first), Token::Word(second)) = (first, second) else { return None };
+        let approximate = first.quote_style.is_none() && first.value == "approximate";
+        if !approximate || second.keyword != Keyword::COUNT {
+            return None;
+        }
+        parser.next_token();
+        Some(parser.parse_expr().map(approximate_count))
+    }
+}
+
+/// COUNT(DISTINCT x) as its approximate form.
+fn approximate_count(expr: Expr) -> Expr {
+    let Expr::Function(mut function) = expr else { return expr };
+    if let FunctionArguments::List(list) = &mut function.args
+        && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+    {
+        list.duplicate_treatment = None;
+        let name = Ident::new(APPROXIMATE_COUNT);
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(name)]);
+    }
+    Expr::Function(function)
+}

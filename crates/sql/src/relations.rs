@@ -1,0 +1,78 @@
+//! What the binder asks of the catalog. The session implements [`Relations`] over its snapshot,
+//! search path, temporary tables and system tables.
+
+use std::sync::Arc;
+
+use base::ids::Oid;
+use base::{Result, SqlType};
+use datafusion::logical_expr::{Expr, TableSource};
+
+use crate::ast::ObjectName;
+
+/// The relations that a statement can see.
+pub trait Relations: Send + Sync {
+    /// Finds a relation. `search_path` is that of the view being expanded; `None` is the
+    /// session's own.
+    ///
+    /// # Errors
+    /// 42P01 with a did-you-mean, 3F000 or 3D000; the binder adds the position.
+    fn resolve(&self, name: &ObjectName, search_path: Option<&[String]>)
+    -> Result<ResolvedRelation>;
+
+    /// A set-returning function in FROM; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// 42883 for wrong arguments.
+    fn table_function(&self, name: &str, args: &[Expr]) -> Result<Option<Arc<dyn TableSource>>> {
+        let _ = (name, args);
+        Ok(None)
+    }
+
+    /// Names of relations, for suggestions.
+    fn candidates(&self) -> Vec<String>;
+}
+
+/// A relation found by [`Relations::resolve`].
+#[derive(Clone)]
+pub enum ResolvedRelation {
+    Table(ResolvedTable),
+    View(ResolvedView),
+}
+
+/// A table: its scan and where it belongs. The fields of the source's schema carry their SQL type
+/// in their metadata ([`SqlType::field`]).
+#[derive(Clone)]
+pub struct ResolvedTable {
+    pub source: Arc<dyn TableSource>,
+    pub database: String,
+    pub schema: String,
+    pub name: String,
+    pub oid: Oid,
+}
+
+/// A view: its text, bound again at each use.
+#[derive(Clone, Debug)]
+pub struct ResolvedView {
+    pub database: String,
+    pub schema: String,
+    pub name: String,
+    pub oid: Oid,
+    /// The query.
+    pub sql: String,
+    /// The path that was in force when the view was made.
+    pub search_path: Vec<String>,
+    /// The view's column names and types, in order. Empty for a late-binding view without a
+    /// column list: the query's own names and types hold.
+    pub columns: Vec<(String, SqlType)>,
+    /// WITH NO SCHEMA BINDING: the types are the query's of today.
+    pub late_binding: bool,
+}
+
+/// A relation that a bound statement reads, for privileges and dependencies. What a view reads
+/// is listed with the view.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RelationUse {
+    pub oid: Oid,
+    /// The view through which it is reached; `None` when the statement itself names it.
+    pub through: Option<Oid>,
+}

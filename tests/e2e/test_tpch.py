@@ -1,0 +1,92 @@
+"""The 22 TPC-H answers equal DuckDB's in every cluster shape."""
+
+import datetime
+import decimal
+import math
+
+import duckdb
+import pytest
+
+from conftest import MODES, ROOT, Server, load_tpch
+
+TABLES = ("region", "nation", "supplier", "customer", "part", "partsupp", "orders", "lineitem")
+
+
+def query(number):
+    return (ROOT / f"tests/tpch/queries/q{number:02}.sql").read_text()
+
+
+@pytest.fixture(scope="module")
+def answers(tpch_files):
+    connection = duckdb.connect()
+    for table in TABLES:
+        connection.execute((ROOT / f"tests/tpch/schema/{table}.sql").read_text()
+                           .split(") DIST")[0] + ")")
+        connection.execute(
+            f"COPY {table} FROM '{tpch_files}/{table}/part-*.csv' (FORMAT csv, HEADER)")
+    return {n: connection.execute(query(n)).fetchall() for n in range(1, 23)}
+
+
+def plain(value):
+    if isinstance(value, (decimal.Decimal, float, int)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, datetime.datetime):
+        return value.date().isoformat()
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return value.rstrip(" ") if isinstance(value, str) else value
+
+
+def assert_same(ours, theirs):
+    key = lambda row: tuple(str(round(v, 2)) if isinstance(v, float) else str(v) for v in row)
+    ours = sorted((tuple(map(plain, row)) for row in ours), key=key)
+    theirs = sorted((tuple(map(plain, row)) for row in theirs), key=key)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs):
+        assert len(mine) == len(other)
+        for a, b in zip(mine, other):
+            if isinstance(a, float) and isinstance(b, float):
+                assert math.isclose(a, b, rel_tol=1e-9, abs_tol=5e-7), (mine, other)
+            else:
+                assert a == b, (mine, other)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_answers_equal_duckdb(mode, tmp_path, tpch_files, answers):
+    server = Server(tmp_path / "cluster", tpch_files, MODES[mode]).start()
+    try:
+        load_tpch(server, tpch_files)
+        with server.connect() as connection:
+            for number in range(1, 23):
+                ours = connection.execute(query(number)).fetchall()
+                try:
+                    assert_same(ours, answers[number])
+                except AssertionError as error:
+                    raise AssertionError(f"Q{number} in {mode}: {error}") from error
+        server.stop()
+    finally:
+        server.close()
+
+
+def test_rows_are_in_the_order_asked_for(server, answers):
+    """Queries whose ORDER BY is total come back in exactly DuckDB's order."""
+    with server.connect() as connection:
+        for number in (1, 4, 5, 7, 8, 9, 12, 22):
+            ours = [tuple(map(plain, row)) for row in connection.execute(query(number)).fetchall()]
+            theirs = [tuple(map(plain, row)) for row in answers[number]]
+            for mine, other in zip(ours, theirs, strict=True):
+                texts = lambda row: [v for v in row if not isinstance(v, float)]
+                assert texts(mine) == texts(other), f"Q{number}"
+
+
+@pytest.mark.parametrize("table, on, label", [
+    ("orders", "l_orderkey = o_orderkey", "DS_DIST_NONE"),
+    ("supplier", "l_suppkey = s_suppkey", "DS_DIST_ALL_NONE"),
+])
+def test_placed_joins_move_nothing(server, table, on, label):
+    text = f"SELECT count(*), sum(l_quantity) FROM lineitem JOIN {table} ON {on}"
+    plan = "\n".join(row[0] for row in server.execute(f"EXPLAIN {text}"))
+    assert label in plan, plan
+    assert "DS_BCAST" not in plan and "DS_DIST_INNER" not in plan and "DS_DIST_BOTH" not in plan
+    analyzed = "\n".join(row[0] for row in server.execute(f"EXPLAIN ANALYZE {text}"))
+    assert "moved between nodes: 0 bytes" in analyzed, analyzed

@@ -1,0 +1,53 @@
+//! The project's own commands: `cargo xtask test | tidy | bench | install`.
+//!
+//! Standard library only, so that it builds in a second.
+
+mod bench;
+mod install;
+mod suite;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--only STEP]   install what the tests need and run all of them
+                       steps: unit, clippy, slt, e2e, crash
+  tidy                 check floors, sizes and names
+  bench [ARGUMENTS]    compare with DuckDB and DataFusion (bench/tpch)
+  install              install what the tests need";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = root();
+    let outcome = match words.as_slice() {
+        ["test"] => suite::run(&root, None),
+        ["test", "--only", step] => suite::run(&root, Some(step)),
+        ["tidy"] => tidy::report(&root),
+        ["bench", rest @ ..] => bench::run(&root, rest),
+        ["install"] => install::run(&root).map(|_| true),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            say(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The checkout, whatever directory the command was called in.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+#[expect(clippy::print_stdout, reason = "these commands report to standard output")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,181 @@
+//! `cargo xtask test`: every test, one count at the end.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::install;
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// How a step's output tells its count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// `test result: ok. 3 passed; 0 failed; …`, once a binary.
+    Cargo,
+    /// `3 passed, 0 failed` as the last line.
+    Plain,
+    /// `2 failed, 3 passed in 0.1s` as the last line.
+    Pytest,
+    /// The exit status alone.
+    Status,
+}
+
+struct Step {
+    name: &'static str,
+    command: Command,
+    reads: Reads,
+}
+
+/// Runs all steps, or the one named; true when nothing failed.
+pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
+    let python = install::run(root)?;
+    let mut build = cargo(root, &["build", "--release", "--workspace", "--bins"]);
+    let status = build.status().map_err(|e| format!("cargo build: {e}"))?;
+    if !status.success() {
+        crate::say("0 passed, 1 failed");
+        return Ok(false);
+    }
+    let steps: Vec<Step> = steps(root, &python)
+        .into_iter()
+        .filter(|step| only.is_none_or(|name| name == step.name))
+        .collect();
+    if steps.is_empty() {
+        return Err(format!("there is no step \"{}\"\n{}", only.unwrap_or(""), crate::USAGE));
+    }
+    let mut total = Count::default();
+    for step in steps {
+        let name = step.name;
+        let started = std::time::Instant::now();
+        let count = execute(step)?;
+        let seconds = started.elapsed().as_secs();
+        crate::say(&format!("step {name}: {} ok, {} bad, {seconds} s", count.passed, count.failed));
+        total += count;
+    }
+    crate::say(&format!("{} passed, {} failed", total.passed, total.failed));
+    Ok(total.failed == 0 && total.passed > 0)
+}
+
+fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
+    let release = target(root).join("release");
+    let program = release.join("blueshift");
+    let mut slt = Command::new(release.join("slt"));
+    slt.arg("--program").arg(&program).current_dir(root);
+    let pytest = |directory: &str| {
+        let mut command = Command::new(python.program());
+        command
+            .args(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", directory])
+            .env("BLUESHIFT_PROGRAM", &program)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(root);
+        command
+    };
+    vec![
+        Step {
+            name: "unit",
+            command: cargo(root, &["test", "--release", "--workspace", "--no-fail-fast"]),
+            reads: Reads::Cargo,
+        },
+        Step {
+            name: "clippy",
+            command: cargo(
+                root,
+                &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            ),
+            reads: Reads::Status,
+        },
+        Step { name: "slt", command: slt, reads: Reads::Plain },
+        Step { name: "e2e", command: pytest("tests/e2e"), reads: Reads::Pytest },
+        Step { name: "crash", command: pytest("tests/crash"), reads: Reads::Pytest },
+    ]
+}
+
+fn cargo(root: &Path, words: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(words).current_dir(root);
+    command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target(root: &Path) -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into)
+}
+
+/// Runs a step, passes its output on, and counts. A step that fails without saying how often
+/// counts as one failure.
+fn execute(mut step: Step) -> Result<Count, String> {
+    let mut child = step
+        .command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("{}: {e}", step.name))?;
+    let mut count = Count::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(part) = read(step.reads, &line) {
+                count += part;
+            }
+            crate::say(&line);
+        }
+    }
+    let status = child.wait().map_err(|e| format!("{}: {e}", step.name))?;
+    if step.reads == Reads::Status && status.success() {
+        count.passed += 1;
+    }
+    if !status.success() && count.failed == 0 {
+        count.failed += 1;
+    }
+    Ok(count)
+}
+
+fn read(reads: Reads, line: &str) -> Option<Count> {
+    let applies = match reads {
+        Reads::Cargo => line.starts_with("test result: "),
+        Reads::Plain => line.ends_with(" failed") && line.contains(" passed, "),
+        Reads::Pytest => line.contains(" in ") && line.ends_with('s'),
+        Reads::Status => false,
+    };
+    let (passed, failed) = (number_before(line, "passed"), number_before(line, "failed"));
+    let errors =
+        number_before(line, "error").unwrap_or(0) + number_before(line, "errors").unwrap_or(0);
+    (applies && (passed.is_some() || failed.is_some() || errors > 0))
+        .then(|| Count { passed: passed.unwrap_or(0), failed: failed.unwrap_or(0) + errors })
+}
+
+fn number_before(line: &str, word: &str) -> Option<usize> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words
+        .windows(2)
+        .find(|pair| pair[1].trim_end_matches([',', ';']) == word)
+        .and_then(|pair| pair[0].parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_runners_count_is_read() {
+        let count = |reads, line| read(reads, line).map(|c| (c.passed, c.failed));
+        let cargo = "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured";
+        assert_eq!(count(Reads::Cargo, cargo), Some((3, 1)));
+        assert_eq!(count(Reads::Plain, "7 passed, 0 failed"), Some((7, 0)));
+        assert_eq!(count(Reads::Pytest, "2 failed, 3 passed in 0.10s"), Some((3, 2)));
+        assert_eq!(count(Reads::Pytest, "1 passed, 1 error in 2.00s"), Some((1, 1)));
+        assert_eq!(count(Reads::Pytest, "test_a.py ..."), None);
+        assert_eq!(count(Reads::Status, "3 passed"), None);
+    }
+}
