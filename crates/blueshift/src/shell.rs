@@ -15,6 +15,7 @@ use rustyline::error::ReadlineError;
 
 pub(crate) use connection::{Connection, Target};
 pub(crate) use render::Format;
+pub(crate) use render::line as print_line;
 use render::Settings;
 
 /// Options of `blueshift sql`.
@@ -236,6 +237,11 @@ impl Shell {
         }
         Ok(Flow::Continue)
     }
+}
+
+/// Prints an error that is not about a statement.
+pub(crate) fn print_error(error: &Error) {
+    render::error(error, "");
 }
 
 /// True when the text ends with a semicolon outside of quotes and comments.

@@ -17,8 +17,6 @@ mod state;
 mod stored;
 mod transaction;
 
-#[cfg(test)]
-mod simulation;
 
 pub use catalog::{Catalog, Options};
 pub use object::{

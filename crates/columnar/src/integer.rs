@@ -9,7 +9,7 @@ mod plan;
 
 use bytes::Bytes;
 
-pub(crate) use filter::{IntTest, WideTest};
+pub(crate) use filter::{IntTest, WideTest, code_test};
 pub(crate) use plan::{Menu, encode, plain_bytes};
 
 use crate::VECTOR_ROWS;

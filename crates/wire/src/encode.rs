@@ -23,6 +23,7 @@ use base::client::Column;
 use base::types::DECIMAL_DIGITS_MAX;
 use base::{Result, SqlType, error, fail};
 
+pub(crate) use datetime::{EPOCH_DAYS, EPOCH_US};
 use zone::Zone;
 
 /// PostgreSQL's limit on one message, which a row has to keep to.
@@ -171,6 +172,13 @@ impl Rows {
         }
         Ok(written)
     }
+}
+
+/// An interval in PostgreSQL's style, as text parameters carry it.
+pub(crate) fn put_interval(months: i32, days: i32, us: i64) -> String {
+    let mut out = Vec::new();
+    interval::put_mixed(&mut out, months, days, us);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// The array in the Arrow type of its SQL type; text and bytes may have any width of offset.

@@ -28,12 +28,32 @@ use crate::error::to_wire;
 #[derive(Debug)]
 pub(crate) struct StageOutputExec {
     input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+    ordered: bool,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl StageOutputExec {
+    /// The order of each partition reaches the reader.
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>) -> StageOutputExec {
-        StageOutputExec { input, metrics: ExecutionPlanMetricsSet::new() }
+        let properties = Arc::clone(input.properties());
+        StageOutputExec { input, properties, ordered: true, metrics: Default::default() }
+    }
+
+    /// Rows of several tasks mix on the way, so that no order reaches the reader.
+    pub(crate) fn unordered(input: Arc<dyn ExecutionPlan>) -> StageOutputExec {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        let properties = Arc::new(properties);
+        StageOutputExec { input, properties, ordered: false, metrics: Default::default() }
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered
     }
 }
 
@@ -49,11 +69,11 @@ impl ExecutionPlan for StageOutputExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.ordered]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -75,7 +95,12 @@ impl ExecutionPlan for StageOutputExec {
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(StageOutputExec::new(children.swap_remove(0))))
+        let input = children.swap_remove(0);
+        Ok(Arc::new(if self.ordered {
+            StageOutputExec::new(input)
+        } else {
+            StageOutputExec::unordered(input)
+        }))
     }
 
     fn execute(

@@ -28,6 +28,23 @@ pub(crate) struct ColumnPredicate {
     pub(crate) predicate: Predicate,
 }
 
+impl ColumnPredicate {
+    /// What testing a row costs, relative to one comparison of integers.
+    pub(crate) fn cost(&self) -> f64 {
+        let of_value = |value: &Datum| match value {
+            Datum::Int(_) | Datum::Float(_) => 1.0,
+            Datum::Text(_) | Datum::Bytes(_) => 4.0,
+        };
+        match &self.predicate {
+            Predicate::IsNull | Predicate::IsNotNull => 0.2,
+            Predicate::Compare { value, .. } => of_value(value),
+            Predicate::Between { low, .. } => of_value(low),
+            Predicate::In(values) => values.first().map_or(0.1, |value| of_value(value) * 2.0),
+            Predicate::Prefix(_) => 4.0,
+        }
+    }
+}
+
 /// Appends the conjuncts of `expr`.
 pub(crate) fn conjuncts(expr: &Arc<dyn PhysicalExpr>, out: &mut Vec<Arc<dyn PhysicalExpr>>) {
     match expr.downcast_ref::<BinaryExpr>() {

@@ -302,11 +302,8 @@ pub(super) fn create_view(cursor: &mut Cursor, or_replace: bool) -> Result<State
     let name = cursor.object_name()?;
     let columns = cursor.optional_ident_list()?;
     cursor.expect("as")?;
-    let mut query = cursor.query()?;
-    let before = query.text.len();
+    let query = cursor.query()?;
     let late_binding = cursor.accept_all(&["with", "no", "schema", "binding"]);
-    debug_assert!(query.text.len() == before);
-    query.text.truncate(query.text.trim_end().len());
     Ok(Statement::CreateView(CreateView { name, or_replace, columns, query, late_binding }))
 }
 

@@ -1,0 +1,264 @@
+//! One block of rows on its way out: residual filters, then late materialisation.
+//!
+//! Owns the choice between decoding a range and decoding selected rows. Columns that no filter
+//! needs are decoded only where rows survive.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_select::filter::{FilterBuilder, FilterPredicate};
+use columnar::{Block, Selection};
+use datafusion::common::{Result, internal_datafusion_err};
+
+use super::compiled::{Compiled, Residual};
+use super::dynamic::Dynamic;
+use super::fetch::{Planned, external};
+use super::metrics::ScanMetrics;
+
+/// Below one selected row in so many, rows are picked out instead of decoded and filtered.
+const SPARSE: usize = 8;
+
+/// A block of rows that passed the predicates on encoded data.
+pub(super) struct Active {
+    rows: usize,
+    columns: Vec<Option<Arc<Block>>>,
+    /// Its bits, `None` when every row is selected.
+    bits: Option<BooleanBuffer>,
+    survivors: usize,
+    at: usize,
+}
+
+/// Some rows of a block.
+enum Part {
+    /// Neighbouring rows.
+    Range(Range<usize>),
+    /// Of neighbouring rows those that a mask keeps.
+    Masked { range: Range<usize>, mask: BooleanBuffer, filter: FilterPredicate, rows: usize },
+    /// Rows picked out of the whole block.
+    Picked { selection: Selection, rows: usize },
+}
+
+impl Part {
+    fn rows(&self) -> usize {
+        match self {
+            Part::Range(range) => range.len(),
+            Part::Masked { rows, .. } | Part::Picked { rows, .. } => *rows,
+        }
+    }
+
+    fn masked(range: Range<usize>, mask: BooleanBuffer, block_rows: usize) -> Part {
+        let rows = mask.count_set_bits();
+        if rows == range.len() {
+            return Part::Range(range);
+        }
+        if rows * SPARSE <= range.len() {
+            let mut bits = BooleanBufferBuilder::new(block_rows);
+            bits.append_n(range.start, false);
+            bits.append_buffer(&mask);
+            bits.append_n(block_rows.saturating_sub(range.end), false);
+            return Part::Picked { selection: Selection::from_bits(&bits.finish()), rows };
+        }
+        let filter = FilterBuilder::new(&BooleanArray::new(mask.clone(), None)).optimize().build();
+        Part::Masked { range, mask, filter, rows }
+    }
+
+    /// The rows of this part that `hits` keeps.
+    fn refined(self, hits: &BooleanBuffer, block_rows: usize) -> Part {
+        match self {
+            Part::Range(range) => Part::masked(range, hits.clone(), block_rows),
+            Part::Masked { range, mask, .. } => {
+                Part::masked(range, scattered(&mask, hits), block_rows)
+            }
+            Part::Picked { selection, .. } => {
+                let bits = scattered(&selection.to_boolean_buffer(), hits);
+                Part::Picked { selection: Selection::from_bits(&bits), rows: hits.count_set_bits() }
+            }
+        }
+    }
+}
+
+/// The set bits of `base` that are also set in `hits`, which has a bit for each of them.
+fn scattered(base: &BooleanBuffer, hits: &BooleanBuffer) -> BooleanBuffer {
+    let mut words = vec![0_u64; base.len().div_ceil(64)];
+    for (rank, row) in base.set_indices().enumerate() {
+        // Branch-free: whether a row passes is not to be predicted.
+        words[row / 64] |= u64::from(hits.value(rank)) << (row % 64);
+    }
+    BooleanBuffer::new(words.into(), 0, base.len())
+}
+
+impl Active {
+    pub(super) fn new(planned: Planned, selection: Option<Selection>) -> Active {
+        let survivors = selection.as_ref().map_or(planned.rows, Selection::count);
+        let bits = selection
+            .filter(|_| survivors < planned.rows)
+            .map(|selection| selection.to_boolean_buffer());
+        Active { rows: planned.rows, columns: planned.columns, bits, survivors, at: 0 }
+    }
+
+    /// The next rows that satisfy every filter, `None` at the block's end.
+    pub(super) fn next(
+        &mut self,
+        compiled: &Compiled,
+        dynamic: &mut Dynamic,
+        metrics: &ScanMetrics,
+    ) -> Result<Option<RecordBatch>> {
+        while let Some(part) = self.next_part(compiled.batch_rows) {
+            let mut decoded: Vec<Option<ArrayRef>> = vec![None; compiled.spec.columns.len()];
+            let Some(part) = self.filtered(part, &mut decoded, compiled, dynamic, metrics)? else {
+                continue;
+            };
+            let _timer = metrics.decode_time.timer();
+            let mut columns = Vec::with_capacity(compiled.projection.len());
+            for at in &compiled.projection {
+                columns.push(match decoded[*at].take() {
+                    Some(array) => array,
+                    None => self.decode(*at, &part, compiled)?,
+                });
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(part.rows()));
+            let schema = Arc::clone(&compiled.schema);
+            return Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options)?));
+        }
+        Ok(None)
+    }
+
+    fn next_part(&mut self, batch_rows: usize) -> Option<Part> {
+        while self.at < self.rows {
+            let Some(bits) = &self.bits else {
+                let range = self.at..(self.at + batch_rows).min(self.rows);
+                self.at = range.end;
+                return Some(Part::Range(range));
+            };
+            if self.at == 0
+                && self.survivors <= batch_rows
+                && self.survivors * SPARSE <= self.rows
+            {
+                self.at = self.rows;
+                let selection = Selection::from_bits(bits);
+                return Some(Part::Picked { selection, rows: self.survivors });
+            }
+            let range = self.at..(self.at + batch_rows).min(self.rows);
+            self.at = range.end;
+            let mask = bits.slice(range.start, range.len());
+            if mask.count_set_bits() > 0 {
+                return Some(Part::masked(range, mask, self.rows));
+            }
+        }
+        None
+    }
+
+    /// The rows of `part` that pass the residual filters, with the columns decoded for them.
+    fn filtered(
+        &self,
+        mut part: Part,
+        decoded: &mut [Option<ArrayRef>],
+        compiled: &Compiled,
+        dynamic: &mut Dynamic,
+        metrics: &ScanMetrics,
+    ) -> Result<Option<Part>> {
+        if compiled.residual.is_empty() && dynamic.residual.is_empty() {
+            return Ok(Some(part));
+        }
+        let _timer = metrics.filter_time.timer();
+        for residual in &compiled.residual {
+            part = self.passed(part, residual, decoded, compiled)?;
+            if part.rows() == 0 {
+                return Ok(None);
+            }
+        }
+        for hint in &mut dynamic.residual {
+            let fetched = |at: &usize| self.columns[*at].is_some() || decoded[*at].is_some();
+            if !hint.pays() || !hint.filter.columns.iter().all(fetched) {
+                continue;
+            }
+            let tested = part.rows();
+            part = self.passed(part, &hint.filter, decoded, compiled)?;
+            hint.count(tested, part.rows());
+            if part.rows() == 0 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(part))
+    }
+
+    fn passed(
+        &self,
+        part: Part,
+        residual: &Residual,
+        decoded: &mut [Option<ArrayRef>],
+        compiled: &Compiled,
+    ) -> Result<Part> {
+        let mut columns = Vec::with_capacity(residual.columns.len());
+        for at in &residual.columns {
+            let array = match &decoded[*at] {
+                Some(array) => Arc::clone(array),
+                None => self.decode(*at, &part, compiled)?,
+            };
+            decoded[*at] = Some(Arc::clone(&array));
+            columns.push(array);
+        }
+        let hits = residual.evaluate(columns, part.rows())?;
+        if hits.true_count() == part.rows() {
+            return Ok(part);
+        }
+        let filter = FilterBuilder::new(&hits).optimize().build();
+        for array in decoded.iter_mut().flatten() {
+            *array = filter.filter(array)?;
+        }
+        Ok(part.refined(hits.values(), self.rows))
+    }
+
+    fn decode(&self, at: usize, part: &Part, compiled: &Compiled) -> Result<ArrayRef> {
+        let Some(block) = &self.columns[at] else {
+            return compiled.fills[at].to_array_of_size(part.rows());
+        };
+        if block.rows() != self.rows {
+            return Err(internal_datafusion_err!(
+                "blocks of {} differ in their rows",
+                compiled.spec.name
+            ));
+        }
+        let array = match part {
+            Part::Range(range) if range.len() == self.rows => block.decode(),
+            Part::Range(range) | Part::Masked { range, .. } => block.decode_range(range.clone()),
+            Part::Picked { selection, .. } => block.decode_selected(selection),
+        };
+        let array = array.map_err(external)?;
+        match part {
+            Part::Masked { filter, .. } => Ok(filter.filter(&array)?),
+            _ => Ok(array),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scattering_keeps_the_hits_in_their_places() {
+        let base = BooleanBuffer::from_iter((0..200).map(|row| row % 3 == 0));
+        let hits = BooleanBuffer::from_iter((0..67).map(|rank| rank % 2 == 0));
+        let bits = scattered(&base, &hits);
+        for row in 0..200 {
+            assert_eq!(bits.value(row), row % 6 == 0, "{row}");
+        }
+    }
+
+    #[test]
+    fn refining_goes_from_range_to_mask_to_picked_rows() {
+        let part = Part::Range(100..200);
+        let half = BooleanBuffer::from_iter((0..100).map(|row| row % 2 == 0));
+        let part = part.refined(&half, 1_000);
+        assert!(matches!(part, Part::Masked { rows: 50, .. }));
+        let few = BooleanBuffer::from_iter((0..50).map(|rank| rank == 7));
+        let part = part.refined(&few, 1_000);
+        let Part::Picked { selection, rows: 1 } = &part else {
+            panic!("one row of a hundred is picked");
+        };
+        assert_eq!(selection.runs().collect::<Vec<_>>(), [114..115]);
+    }
+}
