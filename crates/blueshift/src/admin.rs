@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use base::{Error, Result};
 use clap::Subcommand;
-use manage::NodeCertificates;
 
 use crate::shell::print_line;
 
@@ -17,14 +16,8 @@ pub(crate) enum AdminCommand {
     },
     /// Make the certificates with which the nodes of a cluster trust one another
     Certificates {
-        /// Where to write them; copy the files of a node and authority.crt to its host
+        /// Where to write them; copy authority.crt and the files of a host's role to that host
         directory: PathBuf,
-        /// Compute nodes
-        #[arg(long, default_value_t = 2)]
-        nodes: u16,
-        /// Host names or addresses of the nodes
-        #[arg(long = "host")]
-        hosts: Vec<String>,
     },
     /// Write TPC-H data as CSV files, a directory for each table
     Tpch {
@@ -43,9 +36,9 @@ pub(crate) async fn run(command: AdminCommand) -> Result<()> {
             let path = file.display().to_string();
             print_line(&columnar::inspect::describe(&bytes.into(), &path)?);
         }
-        AdminCommand::Certificates { directory, nodes, hosts } => {
-            NodeCertificates::create(&directory, nodes, &hosts)?;
-            print_line(&format!("certificates of {nodes} nodes in {}", directory.display()));
+        AdminCommand::Certificates { directory } => {
+            manage::create_certificates(&directory, "cluster")?;
+            print_line(&format!("certificates in {}", directory.display()));
         }
         AdminCommand::Tpch { directory, scale } => {
             let target = directory.clone();

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::commit::{Queue, Request, Rules};
+use crate::commit::{CLOSED, Queue, Request, Rules};
 use crate::garbage;
 use crate::state::State;
 use crate::transaction::{Ids, Transaction};
@@ -31,6 +31,8 @@ pub struct Options {
     /// How long the outcome of a commit may stay unknown before its client is told so and the
     /// catalog stops.
     pub in_doubt: Duration,
+    /// How often a put is repeated at most within that time.
+    pub in_doubt_attempts: u32,
     /// How long to wait before a slot of unknown content is read or written again.
     pub retry_delay: Duration,
     /// How many log records are read at once at start.
@@ -47,6 +49,7 @@ impl Default for Options {
             group_commit_max: 256,
             queue_max: 4_096,
             in_doubt: Duration::from_secs(60),
+            in_doubt_attempts: 300,
             retry_delay: Duration::from_millis(200),
             replay_reads: 16,
             rules: Rules::default(),
@@ -193,7 +196,7 @@ impl Inner {
 }
 
 pub(crate) fn closed() -> base::Error {
-    error!(CannotConnectNow, "the catalog is closed")
+    error!(CannotConnectNow, "{CLOSED}")
         .hint("The leader is shutting down; connect again when it is back.")
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::catalog::{Inner, Options, unknown_outcome};
 use crate::checkpoint::Checkpoints;
 use crate::op::Op;
-use crate::record::{Committed, Header, decode, encode, is_disk_full, log_path, store_error};
+use crate::record::{Committed, Header, decode, encode, log_path, store_error};
 use crate::state::{Conflicts, State};
 
 /// The rules of the protocol, each of which holds in production. The simulation turns one off
@@ -24,12 +24,17 @@ use crate::state::{Conflicts, State};
 pub(crate) struct Rules {
     /// An error of the put is not an answer: the slot is read back.
     pub(crate) read_back: bool,
+    /// A record that was seen in the slot after a failed put is put again, so that the store
+    /// says that it is durable and not merely visible.
+    pub(crate) confirm: bool,
     /// A record in the slot is mine only when its epoch and nonce are.
     pub(crate) compare_identity: bool,
     /// When the slot is another's, this leader is fenced; it does not try the next slot.
     pub(crate) step_down: bool,
     /// The client is answered after the put, not before.
     pub(crate) put_before_answer: bool,
+    /// Readers see a transaction after its put, not before.
+    pub(crate) put_before_publish: bool,
     /// A repeated put has the same nonce.
     pub(crate) keep_nonce: bool,
     /// Nothing is put again after the outcome stayed unknown; the client is told so.
@@ -44,9 +49,11 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             read_back: true,
+            confirm: true,
             compare_identity: true,
             step_down: true,
             put_before_answer: true,
+            put_before_publish: true,
             keep_nonce: true,
             admit_unknown: true,
             epoch_record: true,
@@ -75,6 +82,16 @@ pub(crate) enum Outcome {
     Unknown(Error),
 }
 
+/// The answer to one put.
+enum Put {
+    Done,
+    /// The store says that the slot is taken, durably; perhaps by this very record, when the
+    /// store or its client repeated the request.
+    Taken(Error),
+    /// Nobody knows whether the record is in its slot.
+    Failed(Error),
+}
+
 /// A record on its way into its slot.
 pub(crate) struct Slot<'a> {
     pub(crate) store: &'a dyn ObjectStore,
@@ -93,18 +110,20 @@ impl Slot<'_> {
         fault::point("commit.before_put")?;
         let deadline = tokio::time::Instant::now() + self.options.in_doubt;
         let rules = self.options.rules;
+        let mut attempts = 0;
         loop {
-            let mut why = match self.put(&bytes).await {
-                Ok(()) => return Ok(Outcome::Mine { checksum, bytes: bytes.len() as u64 }),
-                Err(error) => error,
+            let mine = Outcome::Mine { checksum, bytes: bytes.len() as u64 };
+            let (mut why, taken) = match self.put(&bytes).await {
+                Put::Done => return Ok(mine),
+                Put::Failed(error) => (error, false),
+                Put::Taken(error) => (error, true),
             };
             if !rules.read_back {
                 return Ok(Outcome::Refused(why));
             }
             match self.look(&bytes).await {
-                Ok(Some(true)) => {
-                    return Ok(Outcome::Mine { checksum, bytes: bytes.len() as u64 });
-                }
+                Ok(Some(true)) if taken || !rules.confirm => return Ok(mine),
+                Ok(Some(true)) => {}
                 Ok(Some(false)) => return Ok(Outcome::Another),
                 Ok(None) if why.sqlstate() == base::SqlState::DiskFull => {
                     return Ok(Outcome::Refused(why));
@@ -112,11 +131,15 @@ impl Slot<'_> {
                 Ok(None) => {}
                 Err(error) => why = error,
             }
-            if tokio::time::Instant::now() + self.options.retry_delay >= deadline {
+            attempts += 1;
+            if attempts >= self.options.in_doubt_attempts
+                || tokio::time::Instant::now() + self.options.retry_delay >= deadline
+            {
                 return Ok(Outcome::Unknown(why));
             }
-            tracing::warn!(error = %why, position = %self.header.position, "commit in doubt");
-            tokio::time::sleep(self.options.retry_delay).await;
+            let position = self.header.position;
+            tracing::warn!(error = %why, %position, attempts, "outcome of a commit is in doubt");
+            self.pause().await;
             if !rules.keep_nonce {
                 self.header.nonce = base::rng::u64();
                 (bytes, checksum) = encode(self.header, self.transactions)?;
@@ -124,24 +147,31 @@ impl Slot<'_> {
         }
     }
 
-    async fn put(&self, bytes: &Bytes) -> Result<()> {
+    async fn pause(&self) {
+        if self.options.retry_delay.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.options.retry_delay).await;
+        }
+    }
+
+    async fn put(&self, bytes: &Bytes) -> Put {
+        use object_store::Error as Store;
         let path = log_path(self.header.position);
         let what = || format!("write log record {path}");
-        let mode = if self.options.rules.put_if_absent {
-            PutMode::Create
-        } else {
-            PutMode::Overwrite
-        };
+        let mode =
+            if self.options.rules.put_if_absent { PutMode::Create } else { PutMode::Overwrite };
         let options = PutOptions { mode, ..PutOptions::default() };
         let payload = PutPayload::from_bytes(bytes.clone());
         match self.store.put_opts(&path, payload, options).await {
-            Ok(_) => fault::point("commit.after_put"),
-            Err(error) if is_disk_full(&error) => {
-                Err(error!(DiskFull, "could not {}: the disk is full", what()).with_source(error))
+            Ok(_) => match fault::point("commit.after_put") {
+                Ok(()) => Put::Done,
+                Err(error) => Put::Failed(error),
+            },
+            Err(error @ (Store::AlreadyExists { .. } | Store::Precondition { .. })) => {
+                Put::Taken(store_error(&what(), error))
             }
-            Err(error) => {
-                Err(error!(IoError, "could not {}", what()).detail(format!("{error}.")))
-            }
+            Err(error) => Put::Failed(store_error(&what(), error)),
         }
     }
 
@@ -241,10 +271,13 @@ impl Queue {
         }
         let next = Arc::new(next);
         if !inner.options.rules.put_before_answer {
-            let answers = staged.iter_mut().map(|one| {
-                std::mem::replace(&mut one.answer, oneshot::channel().0)
-            });
+            let answers = staged
+                .iter_mut()
+                .map(|one| std::mem::replace(&mut one.answer, oneshot::channel().0));
             answers.for_each(|answer| drop(answer.send(Ok(next.clone()))));
+        }
+        if !inner.options.rules.put_before_publish {
+            *inner.head.write() = next.clone();
         }
         let header = Header {
             epoch: inner.epoch,
@@ -327,7 +360,7 @@ impl Inner {
 }
 
 /// The message of the only reason that lets the queue go on.
-const CLOSED: &str = "the catalog is closed";
+pub(crate) const CLOSED: &str = "the catalog is closed";
 
 fn fenced(inner: &Inner, position: LogPosition) -> Error {
     error!(CannotConnectNow, "another leader has taken over this cluster")

@@ -90,7 +90,8 @@ mod tests {
         let path = segment_path(Epoch(8), TxnId(1), Oid(5), None, 2);
         assert_eq!(path, "data/5/8-1-all-2.seg");
         assert_eq!(epoch_of(&path), Some(Epoch(8)));
-        for other in ["data/x/1-2-3.seg", "data/1/README", "other/1/1-2-0-0.seg", "data/1/x-1.seg"] {
+        for other in ["data/x/1-2-3.seg", "data/1/README", "other/1/1-2-0-0.seg", "data/1/x-1.seg"]
+        {
             assert_eq!(epoch_of(other), None, "{other}");
         }
     }

@@ -17,6 +17,10 @@ mod state;
 mod stored;
 mod transaction;
 
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{Catalog, Options};
 pub use object::{

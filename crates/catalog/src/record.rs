@@ -129,12 +129,8 @@ pub(crate) fn encode_checkpoint(state: &State, nonce: u64, checksum: u32) -> Res
     }
     write(&Item::End { items })?;
     let payload = out.finish().map_err(wrong)?;
-    let header = Header {
-        epoch: state.epoch(),
-        position: state.position(),
-        nonce,
-        previous: checksum,
-    };
+    let header =
+        Header { epoch: state.epoch(), position: state.position(), nonce, previous: checksum };
     Ok(seal(CHECKPOINT_MAGIC, header, raw_bytes, &payload).0)
 }
 
@@ -288,7 +284,7 @@ pub(crate) fn store_error(what: &str, error: object_store::Error) -> Error {
 
 /// True when the operating system said that the disk is full: only a local store says so, and
 /// before the object has its name.
-pub(crate) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     // A chain of causes is short; the bound is against one that loops.
     for _ in 0..16 {

@@ -109,11 +109,7 @@ async fn candidates(store: &dyn ObjectStore) -> Result<Vec<LogPosition>> {
 }
 
 /// Applies the records after the state, up to the first slot that is absent.
-async fn catch_up(
-    store: &dyn ObjectStore,
-    options: &Options,
-    started: &mut Started,
-) -> Result<()> {
+async fn catch_up(store: &dyn ObjectStore, options: &Options, started: &mut Started) -> Result<()> {
     let first = started.state.position().0 + 1;
     let reads = options.replay_reads.max(1);
     let mut slots = futures::stream::iter(first..)
@@ -169,11 +165,7 @@ fn apply(started: &mut Started, record: Record) -> Result<()> {
 }
 
 /// Appends the epoch record; false when another leader took the slot.
-async fn claim(
-    store: &dyn ObjectStore,
-    options: &Options,
-    started: &mut Started,
-) -> Result<bool> {
+async fn claim(store: &dyn ObjectStore, options: &Options, started: &mut Started) -> Result<bool> {
     let position = LogPosition(started.state.position().0 + 1);
     let epoch = started.state.epoch().0 + 1;
     let at_us = clock::now_us();
@@ -214,8 +206,6 @@ async fn fetch(store: &dyn ObjectStore, path: &Path, kind: &str) -> Result<Optio
     match store.get(path).await {
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(store_error(&what(), error)),
-        Ok(found) => {
-            found.bytes().await.map(Some).map_err(|error| store_error(&what(), error))
-        }
+        Ok(found) => found.bytes().await.map(Some).map_err(|error| store_error(&what(), error)),
     }
 }

@@ -124,13 +124,14 @@ impl Transaction {
         let committed = self.state.identity_next(table, column).unwrap_or(identity.seed);
         let mut given = self.ids.identities.lock();
         let next = given.entry((table, column)).or_insert(committed);
-        let first =
-            if identity.step < 0 { committed.min(*next) } else { committed.max(*next) };
+        let first = if identity.step < 0 { committed.min(*next) } else { committed.max(*next) };
         let after = i64::try_from(count)
             .ok()
             .and_then(|count| identity.step.checked_mul(count))
             .and_then(|distance| first.checked_add(distance))
-            .ok_or_else(|| error!(NumericValueOutOfRange, "identity column {column} has run out"))?;
+            .ok_or_else(|| {
+                error!(NumericValueOutOfRange, "identity column {column} has run out")
+            })?;
         *next = after;
         Ok(first)
     }

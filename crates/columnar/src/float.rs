@@ -28,7 +28,7 @@ pub(crate) fn key(value: f64) -> i64 {
 }
 
 /// The number of a bit pattern as a stream carries it.
-fn of_bits(real: bool, bits: i64) -> f64 {
+pub(crate) fn of_bits(real: bool, bits: i64) -> f64 {
     if real { f64::from(f32::of(bits)) } else { f64::of(bits) }
 }
 
@@ -119,19 +119,16 @@ impl FloatBody {
 
 /// `f32` or `f64`.
 pub(crate) trait Float: Native {
-    const REAL: bool;
     fn from_double(value: f64) -> Self;
 }
 
 impl Float for f32 {
-    const REAL: bool = true;
     fn from_double(value: f64) -> f32 {
         value as f32
     }
 }
 
 impl Float for f64 {
-    const REAL: bool = false;
     fn from_double(value: f64) -> f64 {
         value
     }

@@ -1,9 +1,9 @@
 //! CHAR, VARCHAR and VARBYTE: parsing, decoding to Arrow views and filtering.
 //!
-//! `text::plan` chooses and writes encodings, `text::fsst` decompresses symbols, `text::views`
+//! `text::plan` chooses and writes encodings, `text::symbols` decompresses symbols, `text::views`
 //! makes Arrow's views. NULLs are empty strings here; the block keeps the validity.
 
-mod fsst;
+mod symbols;
 mod plan;
 mod views;
 
@@ -17,7 +17,7 @@ use crate::integer::{IntReader, IntStream, STREAM_ROWS_MAX, code_test, gather};
 use crate::layout::{Parsed, Reader, fault, u32_at};
 use crate::predicate::CompareOp;
 use crate::{Selection, VECTOR_ROWS};
-use fsst::SymbolTable;
+use symbols::SymbolTable;
 
 /// Tags of text bodies in the file.
 pub(crate) mod tag {

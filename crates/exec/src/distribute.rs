@@ -6,7 +6,7 @@
 //! to stay right under that cut gets all of its input in one task, where the plan is the
 //! planner's own. [`verify`] checks the result again by its own rules before it runs.
 
-mod boundary;
+pub(crate) mod boundary;
 mod join;
 pub(crate) mod rows;
 pub(crate) mod rule;
@@ -155,8 +155,10 @@ impl Cutter {
         Ok(match leaf::kind(plan.as_ref()) {
             LeafKind::Sliced => return self.place_sliced_leaf(plan),
             LeafKind::Replica => {
-                let plan = Arc::clone(plan);
-                Placed { plan, locus: Locus::Replica, reads: true, stable: true }
+                // With a limit, two nodes could read different rows.
+                let stable = plan.fetch().is_none();
+                let locus = if stable { Locus::Replica } else { Locus::Single };
+                Placed { plan: Arc::clone(plan), locus, reads: true, stable }
             }
             LeafKind::Literal | LeafKind::Leader => {
                 let plan = Arc::clone(plan);

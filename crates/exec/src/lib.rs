@@ -1,1 +1,39 @@
-//! placeholder
+//! Floor 2: execution. Physical plans, slices and placement, scans and writes of segments, and
+//! the calls between leader and compute nodes.
+//!
+//! The leader plans a query as for one machine with one partition per slice, [`distribute`]
+//! cuts the plan where rows must move, compute nodes run the parts over their own storage.
+//! Knows nothing of SQL text, sessions or the client protocol.
+
+mod admission;
+pub mod cache;
+mod codec;
+mod distribute;
+pub mod engine;
+pub mod error;
+pub mod explain;
+pub mod layout;
+pub mod leaf;
+mod memory;
+pub mod node;
+pub mod placement;
+pub mod provider;
+pub mod query;
+pub mod rpc;
+pub mod scan;
+pub mod settings;
+#[cfg(test)]
+mod testing;
+pub mod write;
+mod writing;
+
+pub use cache::NodeStorage;
+pub use engine::{Cluster, Engine, EngineConfig, Extensions};
+pub use layout::Layout;
+pub use leaf::{DistributedSource, SourceExec};
+pub use node::{NodeConfig, NodeServer};
+pub use placement::placement_fingerprint;
+pub use query::{Executable, QueryContext};
+pub use rpc::{NodeAddress, NodeStatus, NodeTls};
+pub use settings::Settings;
+pub use writing::{WriteInput, WriteTarget, Written};

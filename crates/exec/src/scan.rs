@@ -15,6 +15,8 @@ mod pushdown;
 mod spec;
 pub(crate) mod statistics;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;
@@ -42,8 +44,9 @@ use datafusion::physical_plan::{
 
 use crate::cache::NodeStorage;
 
-pub(crate) use predicate::{ColumnPredicate, Prune, Split, segment_can_match};
+pub(crate) use predicate::{ColumnPredicate, Split, scalar_of, segment_can_match};
 pub use proto::{decode, encode};
+pub(crate) use proto::{from_json, json};
 pub(crate) use spec::order_by_key;
 pub use spec::{ScanColumn, ScanSpec, Slices};
 
@@ -106,17 +109,18 @@ impl SegmentScanExec {
     ///
     /// # Errors
     /// When this is no planning view, or the range does not line up with its partitions.
-    pub fn for_slices(&self, range: Range<u16>) -> Result<SegmentScanExec> {
+    pub fn for_slices(&self, range: Range<u16>) -> Result<Arc<dyn ExecutionPlan>> {
         let slices = self.slices.narrowed(&range)?;
         let own = |segment: &&Arc<Segment>| slices.partition_of(segment).is_some();
         let segments = self.segments.iter().filter(own).cloned().collect();
-        Ok(SegmentScanExec { slices, segments, ..self.fresh() })
+        let properties = Arc::new(plan_properties(&self.spec, slices, &self.projection)?);
+        Ok(Arc::new(SegmentScanExec { slices, segments, properties, ..self.fresh() }))
     }
 
     /// The variant for a task that takes no part, for example all but one of those that count
     /// the rows of a DISTSTYLE ALL table.
-    pub fn without_segments(&self) -> SegmentScanExec {
-        SegmentScanExec { segments: Arc::from([]), ..self.fresh() }
+    pub fn without_segments(&self) -> Arc<dyn ExecutionPlan> {
+        Arc::new(SegmentScanExec { segments: Arc::from([]), ..self.fresh() })
     }
 
     /// A copy that counts its own metrics.
@@ -301,7 +305,7 @@ impl ExecutionPlan for SegmentScanExec {
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         if let Some(partition) = args.partition() {
-            let mut statistics = Statistics::new_unknown(&self.properties.schema().clone());
+            let mut statistics = Statistics::new_unknown(&self.schema());
             if self.filters.is_empty() && self.dynamic.is_empty() && self.fetch.is_none() {
                 let (segments, _) = self.partition_segments(partition);
                 let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
@@ -310,7 +314,7 @@ impl ExecutionPlan for SegmentScanExec {
             return Ok(Arc::new(statistics));
         }
         let Some(statistics) = &self.statistics else {
-            return Ok(Arc::new(Statistics::new_unknown(self.properties.schema())));
+            return Ok(Arc::new(Statistics::new_unknown(&self.schema())));
         };
         match self.fetch {
             // The limit is for each partition.

@@ -16,10 +16,9 @@ mod scan;
 use arrow_array::ArrayRef;
 use base::{Result, SqlType};
 
-pub(crate) use columns::Cells;
+pub(crate) use columns::repeat;
 pub use reader::{Outcome, TextReader, UnitRange};
 pub use records::{Dialect, Quoting};
-pub(crate) use scan::count;
 
 use moment::Format;
 use pattern::Pattern;
@@ -38,10 +37,9 @@ pub struct Target {
 pub enum Fill {
     /// The n-th field of the file, from 0.
     Field(usize),
-    /// The same value in each row: an array of one element of the column's Arrow type.
+    /// The same value in each row: an array of one element of the column's Arrow type. NULL
+    /// for an IDENTITY column, which the write fills.
     Constant(ArrayRef),
-    /// An IDENTITY column: `start + step * k` for the k-th row of this partition.
-    Identity { start: i64, step: i64 },
 }
 
 /// How values are read: the data conversion parameters of COPY.

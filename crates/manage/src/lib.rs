@@ -6,6 +6,6 @@ mod certificates;
 mod directory;
 mod processes;
 
-pub use certificates::{Identity, NodeCertificates};
+pub use certificates::{Role, create_certificates, read_certificates};
 pub use directory::{ClusterDirectory, ClusterShape};
 pub use processes::{NodeProcess, NodeProcesses, READY_PREFIX};

@@ -12,6 +12,7 @@ mod pg_catalog;
 mod pg_other;
 mod pg_relations;
 mod provider;
+mod series;
 mod stl;
 mod stv;
 mod svv;
@@ -22,6 +23,7 @@ use base::ids::Oid;
 pub(crate) use builder::Cell;
 pub(crate) use context::{AnyRelation, SystemContext};
 pub(crate) use provider::SystemProvider;
+pub(crate) use series::table_function;
 
 /// The rows of a system table.
 pub(crate) type Rows = Vec<Vec<Cell>>;

@@ -4,7 +4,7 @@
 //! before the optimiser does: a statement beyond them gets 54001 at once.
 
 use base::{Error, Result, error};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::{BinaryOperator, Expr, Value};
 use sqlparser::keywords::Keyword;
@@ -46,10 +46,11 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut levels = vec![Level::default()];
     let mut deepest = 0;
     for token in tokens {
+        let nested = levels.len() > 1;
         let Some(level) = levels.last_mut() else { break };
         match &token.token {
             Token::LParen | Token::LBracket => levels.push(Level::default()),
-            Token::RParen | Token::RBracket if levels.len() > 1 => {
+            Token::RParen | Token::RBracket if nested => {
                 levels.pop();
             }
             Token::Comma => {
@@ -68,7 +69,7 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<usize> {
                 }
                 Keyword::JOIN => level.branches += 1,
                 Keyword::CASE => levels.push(Level::default()),
-                Keyword::END if levels.len() > 1 => {
+                Keyword::END if nested => {
                     levels.pop();
                 }
                 Keyword::SELECT | Keyword::WHERE | Keyword::HAVING => {

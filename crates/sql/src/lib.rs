@@ -1,1 +1,21 @@
-//! placeholder
+//! Redshift's SQL: text to trees, trees to bound plans.
+//!
+//! Owns the dialect, the statement tree, binding against a catalog through [`Relations`], the
+//! mapping of SQL types, and the functions that leader and compute nodes share. Knows nothing of
+//! sessions, storage or where a plan runs; it reads no catalog by itself.
+
+pub mod ast;
+pub mod dialect;
+pub mod guard;
+mod parse;
+mod relations;
+mod stack;
+mod text;
+
+pub use ast::Statement;
+pub use parse::{parse, parse_expression, parse_query};
+pub use relations::{
+    RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedView,
+};
+pub use stack::{on_big_stack, on_big_stack_blocking};
+pub use text::{Source, TEXT_BYTES_MAX, split};

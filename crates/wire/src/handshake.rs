@@ -212,7 +212,7 @@ pub(crate) async fn negotiate(
                 }
             }
             Ok(Packet::Tls) => channel = start_tls(channel, tls).await?,
-            Err(stop) => return Err((channel, stop)),
+            Err(stop) => return Err((Some(channel), stop)),
         }
     }
     Err((Some(channel), error!(ProtocolViolation, "too many encryption requests").into()))

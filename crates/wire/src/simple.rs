@@ -9,7 +9,7 @@ use crate::encode::Format;
 use crate::frame::backend;
 use crate::handshake::Stop;
 use crate::portal::{Cursor, tag};
-use crate::statement::Fault;
+use crate::statement::{Fault, caught};
 
 impl Connection {
     pub(crate) async fn query(&mut self, text: &str) -> Result<(), Stop> {
@@ -27,8 +27,7 @@ impl Connection {
     }
 
     async fn statements_of(&mut self, text: &str) -> Result<(), Fault> {
-        let session = &self.session;
-        let statements = self.ends.guard(async { session.split(text) }).await?;
+        let statements = caught(|| self.session.split(text))?;
         if statements.is_empty() {
             self.ends.guard(self.session.sync(false)).await?;
             backend::bare(&mut self.out.buffer, b'I');

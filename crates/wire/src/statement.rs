@@ -76,6 +76,14 @@ pub(crate) fn shutdown() -> Error {
     error!(AdminShutdown, "terminating connection due to administrator command")
 }
 
+/// Runs work that does not wait, with its panics caught.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(panic) => Err(panicked(&*panic)),
+    }
+}
+
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let what = panic
         .downcast_ref::<String>()
@@ -130,7 +138,12 @@ impl Connection {
             let Some(rows) = cursor.rows.as_mut() else { continue };
             let room = if rows_max == 0 { u64::MAX } else { rows_max - sent };
             let bytes_max = self.out.bytes_max();
-            sent += rows.write(&mut self.out.buffer, room, bytes_max)?;
+            let buffer = &mut self.out.buffer;
+            let whole = buffer.len();
+            sent += caught(|| rows.write(buffer, room, bytes_max)).inspect_err(|_| {
+                // A row that was begun would break the protocol.
+                self.out.buffer.truncate(whole);
+            })?;
             if self.out.is_full() {
                 self.flush().await?;
             }
@@ -152,10 +165,9 @@ impl Connection {
         };
         self.take_events();
         let style = &self.style;
-        next.transpose()?
-            .map(|batch| Rows::new(&batch, &cursor.columns, &cursor.formats, style))
-            .transpose()
-            .map_err(Fault::Statement)
+        let Some(batch) = next.transpose()? else { return Ok(None) };
+        let rows = caught(|| Rows::new(&batch, &cursor.columns, &cursor.formats, style))?;
+        Ok(Some(rows))
     }
 
     /// Sends what is buffered, unless the connection ends before the client has taken it.

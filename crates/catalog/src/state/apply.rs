@@ -194,8 +194,9 @@ impl State {
                 check_schema_name(name)?;
                 let namespace = Namespace::Database(schema.database);
                 if !self.claim_name(namespace, name, oid) {
-                    return Err(error!(DuplicateSchema, "schema \"{name}\" already exists")
-                        .schema(name));
+                    return Err(
+                        error!(DuplicateSchema, "schema \"{name}\" already exists").schema(name)
+                    );
                 }
                 self.release_name(namespace, &schema.name);
                 schema.name.clone_from(name);
@@ -288,14 +289,18 @@ impl State {
     fn drop_user(&mut self, oid: Oid) -> Result<()> {
         let user = self.known_user(oid)?;
         let mut owned = Vec::new();
-        let named = |kind: &str, name: &str| format!("owner of {kind} {}", base::ident::quote(name));
-        owned.extend(self.databases.values().filter(|d| d.owner == oid).map(|d| named("database", &d.name)));
-        owned.extend(self.schemas.values().filter(|s| s.owner == oid).map(|s| named("schema", &s.name)));
+        let named =
+            |kind: &str, name: &str| format!("owner of {kind} {}", base::ident::quote(name));
         owned.extend(
-            self.relations
-                .values()
-                .filter(|relation| relation.owner() == oid)
-                .map(|relation| format!("owner of {} {}", relation.kind(), self.qualified(relation))),
+            self.databases.values().filter(|d| d.owner == oid).map(|d| named("database", &d.name)),
+        );
+        owned.extend(
+            self.schemas.values().filter(|s| s.owner == oid).map(|s| named("schema", &s.name)),
+        );
+        owned.extend(
+            self.relations.values().filter(|relation| relation.owner() == oid).map(|relation| {
+                format!("owner of {} {}", relation.kind(), self.qualified(relation))
+            }),
         );
         if !owned.is_empty() {
             return Err(error!(
@@ -327,11 +332,11 @@ impl State {
 
     fn grant(&mut self, object: Oid, grantee: Oid, added: Privileges, on: bool) -> Result<()> {
         self.check_grant(object, grantee)?;
-        let mut grant = self
-            .grants
-            .get(&(object, grantee))
-            .copied()
-            .unwrap_or(Grant { object, grantee, ..Grant::default() });
+        let mut grant = self.grants.get(&(object, grantee)).copied().unwrap_or(Grant {
+            object,
+            grantee,
+            ..Grant::default()
+        });
         grant.privileges = grant.privileges.union(added);
         if on {
             grant.grantable = grant.grantable.union(added);
@@ -456,8 +461,10 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         fail!(SyntaxError, "zero-length delimited identifier");
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(error!(NameTooLong, "identifier \"{name}\" is too long")
-            .detail(format!("A name has at most {NAME_BYTES_MAX} bytes, this one {}.", name.len())));
+        return Err(error!(NameTooLong, "identifier \"{name}\" is too long").detail(format!(
+            "A name has at most {NAME_BYTES_MAX} bytes, this one {}.",
+            name.len()
+        )));
     }
     Ok(())
 }

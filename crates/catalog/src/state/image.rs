@@ -17,7 +17,11 @@ use crate::stored::SegmentForm;
 /// One line of a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Item {
-    Start { position: LogPosition, epoch: Epoch, next_oid: Oid },
+    Start {
+        position: LogPosition,
+        epoch: Epoch,
+        next_oid: Oid,
+    },
     Cluster(Arc<Cluster>),
     Database(Arc<Database>),
     Schema(Arc<Schema>),
@@ -25,24 +29,33 @@ pub(crate) enum Item {
     View(Arc<View>),
     User(Arc<User>),
     Grant(Grant),
-    Comment { object: Oid, text: Arc<str> },
-    Setting { name: String, value: String },
+    Comment {
+        object: Oid,
+        text: Arc<str>,
+    },
+    Setting {
+        name: String,
+        value: String,
+    },
     LoadError(Arc<LoadError>),
     /// The segments that follow belong to this table.
-    Contents { table: Oid, segments: u64, identities: Vec<(ColumnId, i64)> },
+    Contents {
+        table: Oid,
+        segments: u64,
+        identities: Vec<(ColumnId, i64)>,
+    },
     Segment(Box<SegmentForm>),
     /// The number of items before it: a list that was cut off is seen.
-    End { items: u64 },
+    End {
+        items: u64,
+    },
 }
 
 impl State {
     /// The items of this state, in an order that does not depend on its history.
     pub(crate) fn items(&self) -> impl Iterator<Item = Item> {
-        let start = Item::Start {
-            position: self.position,
-            epoch: self.epoch,
-            next_oid: self.next_oid,
-        };
+        let start =
+            Item::Start { position: self.position, epoch: self.epoch, next_oid: self.next_oid };
         std::iter::once(start)
             .chain(self.cluster.iter().cloned().map(Item::Cluster))
             .chain(self.users.values().cloned().map(Item::User))
@@ -53,14 +66,17 @@ impl State {
                 Relation::View(view) => Item::View(view.clone()),
             }))
             .chain(self.grants.values().copied().map(Item::Grant))
-            .chain(self.comments.iter().map(|(object, text)| Item::Comment {
-                object: *object,
-                text: text.clone(),
-            }))
-            .chain(self.settings.iter().map(|(name, value)| Item::Setting {
-                name: name.clone(),
-                value: value.clone(),
-            }))
+            .chain(
+                self.comments
+                    .iter()
+                    .map(|(object, text)| Item::Comment { object: *object, text: text.clone() }),
+            )
+            .chain(
+                self.settings.iter().map(|(name, value)| Item::Setting {
+                    name: name.clone(),
+                    value: value.clone(),
+                }),
+            )
             .chain(self.load_errors.iter().cloned().map(Item::LoadError))
             .chain(self.contents.iter().flat_map(|(table, contents)| {
                 std::iter::once(Item::Contents {
@@ -171,8 +187,9 @@ impl Restore {
     }
 
     fn segment(&mut self, form: SegmentForm) -> Result<()> {
-        let segment =
-            form.into_segment().ok_or_else(|| error!(DataCorrupted, "a segment's bound is damaged"))?;
+        let segment = form
+            .into_segment()
+            .ok_or_else(|| error!(DataCorrupted, "a segment's bound is damaged"))?;
         let Some((_, _, segments, _)) = &mut self.open else {
             fail!(DataCorrupted, "a segment belongs to no table");
         };
@@ -183,7 +200,11 @@ impl Restore {
     fn close_contents(&mut self) -> Result<()> {
         let Some((table, count, segments, identities)) = self.open.take() else { return Ok(()) };
         if count != segments.len() as u64 {
-            fail!(DataCorrupted, "table {table} has {} segments instead of {count}", segments.len());
+            fail!(
+                DataCorrupted,
+                "table {table} has {} segments instead of {count}",
+                segments.len()
+            );
         }
         let mut contents = Contents::default().with(segments);
         for (column, next) in identities {

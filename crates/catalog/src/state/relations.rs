@@ -130,10 +130,7 @@ impl State {
         }
         check_distribution(table, table.distribution)?;
         check_sort_key(table, &table.sort_key)?;
-        table
-            .constraints
-            .iter()
-            .try_for_each(|constraint| self.check_constraint(table, constraint))
+        table.constraints.iter().try_for_each(|constraint| self.check_constraint(table, constraint))
     }
 
     fn check_constraint(&self, table: &Table, constraint: &Constraint) -> Result<()> {
@@ -259,17 +256,18 @@ impl State {
             TableChange::SetOwner(owner) => {
                 self.check_owner(*owner)?;
                 let set = |to: &mut Oid| *to = *owner;
-                self.replace_relation(&relation, |table| set(&mut table.owner), |view| {
-                    set(&mut view.owner);
-                });
+                self.replace_relation(
+                    &relation,
+                    |table| set(&mut table.owner),
+                    |view| {
+                        set(&mut view.owner);
+                    },
+                );
                 Ok(())
             }
             change => {
                 let Relation::Table(table) = &relation else {
-                    return Err(error!(
-                        WrongObjectType,
-                        "\"{}\" is not a table", relation.name()
-                    ));
+                    return Err(error!(WrongObjectType, "\"{}\" is not a table", relation.name()));
                 };
                 self.alter_table(table, change)
             }
@@ -415,7 +413,11 @@ impl State {
     fn drop_column(&mut self, table: &mut Table, id: ColumnId, cascade: bool) -> Result<()> {
         let column = column_mut(table, id)?.name.clone();
         if table.columns.len() == 1 {
-            fail!(InvalidTableDefinition, "cannot drop the only column of table \"{}\"", table.name);
+            fail!(
+                InvalidTableDefinition,
+                "cannot drop the only column of table \"{}\"",
+                table.name
+            );
         }
         for (key, uses) in [
             ("distkey", table.distribution.effective == DistStyle::Key(id)),
@@ -423,9 +425,12 @@ impl State {
             ("sortkey", table.sort_key.columns().contains(&id)),
         ] {
             if uses {
-                return Err(error!(InvalidTableDefinition, "cannot drop {key} column \"{column}\"")
-                    .table(&table.name)
-                    .column(&column));
+                return Err(error!(
+                    InvalidTableDefinition,
+                    "cannot drop {key} column \"{column}\""
+                )
+                .table(&table.name)
+                .column(&column));
             }
         }
         // Views are known to depend on tables, not on columns: any of them may use this one.
@@ -438,8 +443,11 @@ impl State {
         if !using.is_empty() && !cascade {
             let lines: Vec<String> =
                 using.iter().flat_map(|other| self.dependence(other, &relation)).collect();
-            let name = format!("{} of table {}", base::ident::quote(&column), self.qualified(&relation));
-            return Err(dependents_exist("column", &name, &lines).table(&table.name).column(column));
+            let name =
+                format!("{} of table {}", base::ident::quote(&column), self.qualified(&relation));
+            return Err(dependents_exist("column", &name, &lines)
+                .table(&table.name)
+                .column(column));
         }
         for other in using {
             match other {
@@ -514,7 +522,12 @@ impl State {
                 Some(slice) => !replicated && slice.0 < slices,
             };
             if !fits {
-                fail!(InternalError, "segment {} has the wrong slice for \"{}\"", segment.path, table.name);
+                fail!(
+                    InternalError,
+                    "segment {} has the wrong slice for \"{}\"",
+                    segment.path,
+                    table.name
+                );
             }
         }
         let mut contents = match self.contents.get(&oid) {
@@ -527,7 +540,8 @@ impl State {
                 fail!(InternalError, "column {} is not an identity column", identity.column);
             };
             let old = contents.identity_next(identity.column).unwrap_or(column.seed);
-            let further = if column.step < 0 { old.min(identity.next) } else { old.max(identity.next) };
+            let further =
+                if column.step < 0 { old.min(identity.next) } else { old.max(identity.next) };
             contents = contents.with_identity(identity.column, further);
         }
         self.contents.insert_mut(oid, Arc::new(contents));
@@ -659,7 +673,12 @@ fn column_mut(table: &mut Table, id: ColumnId) -> Result<&mut Column> {
 fn check_column(column: &Column) -> Result<()> {
     check_name(&column.name)?;
     if !column.sql_type.is_storable() {
-        fail!(InvalidTableDefinition, "column \"{}\" has pseudo-type {}", column.name, column.sql_type);
+        fail!(
+            InvalidTableDefinition,
+            "column \"{}\" has pseudo-type {}",
+            column.name,
+            column.sql_type
+        );
     }
     column.sql_type.checked()?;
     if column.identity.is_some_and(|identity| identity.step == 0) {
@@ -672,12 +691,9 @@ fn check_new_column_name(table: &Table, name: &str) -> Result<()> {
     if table.column(name).is_none() {
         return Ok(());
     }
-    Err(error!(
-        DuplicateColumn,
-        "column \"{name}\" of relation \"{}\" already exists", table.name
-    )
-    .table(&table.name)
-    .column(name))
+    Err(error!(DuplicateColumn, "column \"{name}\" of relation \"{}\" already exists", table.name)
+        .table(&table.name)
+        .column(name))
 }
 
 fn add_column(table: &mut Table, column: &Column) -> Result<()> {
@@ -720,7 +736,11 @@ fn check_widening(column: &Column, to: SqlType) -> Result<()> {
 fn check_columns(table: &Table, columns: &[ColumnId]) -> Result<()> {
     for id in columns {
         if table.column_by_id(*id).is_none() {
-            fail!(UndefinedColumn, "column with id {id} of relation \"{}\" does not exist", table.name);
+            fail!(
+                UndefinedColumn,
+                "column with id {id} of relation \"{}\" does not exist",
+                table.name
+            );
         }
     }
     Ok(())

@@ -78,7 +78,6 @@ fn choose(values: &[i64], min: i64, max: i64, width: u8, menu: Menu) -> Plan {
     let factor = if menu == Menu::Codes { 1 } else { common_factor(values, min) };
     let packed = Plan::Packed { factor, width: bits_for(range / factor) };
     let mut best = (bytes_of(values, min, max, &packed, width), packed);
-    let forced = matches!(menu, Menu::Delta | Menu::Runs | Menu::Dictionary | Menu::Packed);
     let mut consider = |plan: Option<Plan>, wanted: bool| {
         let Some(plan) = plan else { return };
         let bytes = bytes_of(values, min, max, &plan, width);
@@ -97,9 +96,7 @@ fn choose(values: &[i64], min: i64, max: i64, width: u8, menu: Menu) -> Plan {
         let limit = if menu == Menu::Delta { 64 } else { bits_for(range / factor) };
         consider(delta(values, range, factor, limit), menu == Menu::Delta);
     }
-    if !forced || best.0 >= plain_bytes(values.len(), width) {
-        consider(Some(Plan::Plain), false);
-    }
+    consider(Some(Plan::Plain), false);
     best.1
 }
 
@@ -173,6 +170,7 @@ fn write(values: &[i64], min: i64, width: u8, plan: &Plan, out: &mut Vec<u8>) ->
         }
         Plan::Plain => {
             let size = usize::from(width);
+            out.push(width);
             out.reserve(rows * size);
             for value in values {
                 out.extend_from_slice(&value.to_le_bytes()[..size]);

@@ -8,7 +8,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
-use super::{Cutter, Locus, Placed, Plan, rebuild, with_children};
+use super::{Cutter, Locus, Placed, Plan, with_children};
 use crate::error::from_datafusion;
 
 /// True when every row that the join gives comes from a right row alone or a pair: then each
@@ -77,7 +77,7 @@ impl Cutter {
             && !null_aware
             && !(small_right && right_may_be_copied(join_type))
         {
-            return self.join_repartitioned(join, sides);
+            return self.join_repartitioned(plan, join, sides);
         }
         if sides.left.locus == Locus::Sliced && right_may_be_copied(join_type) {
             return self.join_copied_right(plan, sides);
@@ -116,8 +116,13 @@ impl Cutter {
     }
 
     /// Both sides move to the slices of the join keys.
-    fn join_repartitioned(&self, join: &HashJoinExec, sides: Sides) -> Result<Placed> {
-        let claimed = join.output_partitioning().clone();
+    fn join_repartitioned(
+        &self,
+        plan: &Plan,
+        join: &HashJoinExec,
+        sides: Sides,
+    ) -> Result<Placed> {
+        let claimed = plan.output_partitioning().clone();
         let (left_keys, right_keys) = join.on().iter().cloned().unzip();
         let left = self.ship(sides.left)?;
         let right = self.ship(sides.right)?;
@@ -132,10 +137,10 @@ impl Cutter {
         let placed =
             Placed { plan: Arc::new(built), locus: Locus::Sliced, reads: false, stable: false };
         let relied_on = matches!(claimed, Partitioning::Hash(..) | Partitioning::Range(_));
-        if claimed.partition_count() > 1 && !relied_on && join.output_ordering().is_none() {
+        if claimed.partition_count() > 1 && !relied_on && plan.output_ordering().is_none() {
             return Ok(placed);
         }
-        self.as_claimed(placed, claimed, join)
+        self.as_claimed(placed, claimed, plan)
     }
 
     /// One task, with the partitioning and order that parents rely on.
@@ -143,11 +148,11 @@ impl Cutter {
         &self,
         placed: Placed,
         claimed: Partitioning,
-        join: &HashJoinExec,
+        original: &Plan,
     ) -> Result<Placed> {
         use datafusion::physical_plan::repartition::RepartitionExec;
         use datafusion::physical_plan::sorts::sort::SortExec;
-        if let (Partitioning::Hash(keys, partitions), None) = (&claimed, join.output_ordering())
+        if let (Partitioning::Hash(keys, partitions), None) = (&claimed, original.output_ordering())
             && *partitions == self.layout.slices()
         {
             return self.shuffle(placed, keys.clone());
@@ -158,7 +163,7 @@ impl Cutter {
             let repartition = RepartitionExec::try_new(plan, claimed).map_err(from_datafusion)?;
             plan = Arc::new(repartition);
         }
-        if let Some(ordering) = join.output_ordering() {
+        if let Some(ordering) = original.output_ordering() {
             plan = Arc::new(SortExec::new(ordering.clone(), plan).with_preserve_partitioning(true));
         }
         Ok(Placed { plan, locus: Locus::Single, reads: false, stable: false })
@@ -187,16 +192,4 @@ struct Sides {
     right: Placed,
     /// The planner put a node over the left side that gathers its partitions.
     collected: bool,
-}
-
-/// The join with the left side collected, when that is the copy-safe orientation; a helper of
-/// the planner rule.
-pub(crate) fn collecting(plan: &Plan, join: &HashJoinExec) -> Result<Plan> {
-    let built = join
-        .builder()
-        .with_partition_mode(PartitionMode::CollectLeft)
-        .build()
-        .map_err(from_datafusion)?;
-    let built: Plan = Arc::new(built);
-    rebuild(&built, plan.children().into_iter().cloned().collect())
 }

@@ -24,7 +24,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use crate::distribute::Distributed;
+use crate::distribute::{Distributed, Plan};
 use crate::error::{from_datafusion, into_datafusion};
 
 /// A leaf whose rows the leader computes before the plan runs.
@@ -107,58 +107,66 @@ fn literal_bytes(leaf: &dyn ExecutionPlan) -> Option<usize> {
     Some(batches.map(RecordBatch::get_array_memory_size).sum())
 }
 
-/// Replaces every [`LeaderRowsExec`] by the rows it stands for. `run` executes a distributed
-/// query; `budget_bytes` bounds what the leader holds.
-pub(crate) fn resolve<'a>(
-    plan: Arc<dyn ExecutionPlan>,
-    run: &'a (dyn Fn(Distributed) -> BoxFuture<'a, Result<SendableRecordBatchStream>> + Send + Sync),
-    context: Arc<TaskContext>,
-    cancel: &'a CancellationToken,
-    budget_bytes: usize,
-) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
-    Box::pin(async move {
-        let mut found = Vec::new();
-        plan.apply(|node| {
-            if node.is::<LeaderRowsExec>() {
-                found.push(Arc::clone(node));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-        .map_err(from_datafusion)?;
-        if found.is_empty() {
-            return Ok(plan);
-        }
-        let mut left = budget_bytes;
-        let mut resolved: Vec<(usize, Arc<dyn ExecutionPlan>)> = Vec::new();
-        for node in found {
-            let address = address(&node);
-            if resolved.iter().any(|(known, _)| *known == address) {
-                continue;
-            }
-            let Some(rows) = node.downcast_ref::<LeaderRowsExec>() else {
-                continue;
-            };
-            let stream = match &rows.inner {
-                LeaderRows::Local(inner) => {
-                    let inner = resolve(Arc::clone(inner), run, Arc::clone(&context), cancel, left)
-                        .await?;
-                    let inner: Arc<dyn ExecutionPlan> =
-                        Arc::new(CoalescePartitionsExec::new(inner));
-                    inner.execute(0, Arc::clone(&context)).map_err(from_datafusion)?
-                }
-                LeaderRows::Query(query) => run(query.as_ref().clone()).await?,
-            };
-            let batches = collect(stream, cancel, &mut left).await?;
-            resolved.push((address, literal(batches, rows.schema())?));
-        }
-        replace(plan, &resolved)
-    })
+/// Starts a query over the compute nodes.
+pub(crate) type Run = Arc<
+    dyn Fn(Distributed) -> BoxFuture<'static, Result<SendableRecordBatchStream>> + Send + Sync,
+>;
+
+/// Computes the rows that stand in plans as [`LeaderRowsExec`].
+pub(crate) struct Resolution {
+    pub(crate) run: Run,
+    pub(crate) context: Arc<TaskContext>,
+    pub(crate) cancel: CancellationToken,
+    /// What the leader may hold of such rows.
+    pub(crate) budget_bytes: usize,
 }
 
-fn replace(
-    plan: Arc<dyn ExecutionPlan>,
-    resolved: &[(usize, Arc<dyn ExecutionPlan>)],
-) -> Result<Arc<dyn ExecutionPlan>> {
+impl Resolution {
+    /// The plan with every [`LeaderRowsExec`] replaced by the rows it stands for.
+    pub(crate) fn resolve(&self, plan: Plan) -> BoxFuture<'_, Result<Plan>> {
+        Box::pin(async move {
+            let mut left = self.budget_bytes;
+            let mut resolved: Vec<(usize, Plan)> = Vec::new();
+            for node in unresolved(&plan)? {
+                let address = address(&node);
+                let Some(rows) = node.downcast_ref::<LeaderRowsExec>() else {
+                    continue;
+                };
+                if resolved.iter().any(|(known, _)| *known == address) {
+                    continue;
+                }
+                let stream = self.start(rows).await?;
+                let batches = collect(stream, &self.cancel, &mut left).await?;
+                resolved.push((address, literal(batches, rows.schema())?));
+            }
+            if resolved.is_empty() { Ok(plan) } else { replace(plan, &resolved) }
+        })
+    }
+
+    async fn start(&self, rows: &LeaderRowsExec) -> Result<SendableRecordBatchStream> {
+        let inner = match &rows.inner {
+            LeaderRows::Local(inner) => Arc::clone(inner),
+            LeaderRows::Query(query) => return (self.run)(query.as_ref().clone()).await,
+        };
+        let inner = self.resolve(inner).await?;
+        let inner: Plan = Arc::new(CoalescePartitionsExec::new(inner));
+        inner.execute(0, Arc::clone(&self.context)).map_err(from_datafusion)
+    }
+}
+
+fn unresolved(plan: &Plan) -> Result<Vec<Plan>> {
+    let mut found = Vec::new();
+    plan.apply(|node| {
+        if node.is::<LeaderRowsExec>() {
+            found.push(Arc::clone(node));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(from_datafusion)?;
+    Ok(found)
+}
+
+fn replace(plan: Plan, resolved: &[(usize, Plan)]) -> Result<Plan> {
     plan.transform_up(|node| {
         let address = address(&node);
         Ok(match resolved.iter().find(|(known, _)| *known == address) {

@@ -1,7 +1,5 @@
 //! Nodes with one input: which of them work partition by partition.
 
-use std::sync::Arc;
-
 use base::{Error, Result};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -17,7 +15,7 @@ use datafusion::physical_plan::{Distribution, ExecutionPlan};
 
 use super::stage::StageOutputExec;
 use super::{Cutter, Locus, Placed, Plan, with_children};
-use crate::write::SegmentWriteExec;
+use crate::write::{EvenSliceExec, SegmentWriteExec};
 
 /// True for a node whose output partition depends on the same input partition alone.
 pub(crate) fn is_partition_wise(plan: &dyn ExecutionPlan) -> bool {
@@ -29,7 +27,7 @@ pub(crate) fn is_partition_wise(plan: &dyn ExecutionPlan) -> bool {
         || plan.is::<GlobalLimitExec>()
         || plan.is::<WindowAggExec>()
         || plan.is::<BoundedWindowAggExec>()
-        || plan.is::<SegmentWriteExec>()
+        || plan.is::<EvenSliceExec>()
         || ["PartitionedTopKExec", "AsyncFuncExec", "BufferExec"].contains(&plan.name())
 }
 
@@ -60,7 +58,24 @@ pub(crate) fn unstable(placed: Placed) -> Placed {
 }
 
 impl Cutter {
+    /// A write runs where its slices are; it is never copied and never runs on the leader.
+    fn place_write(&self, plan: &Plan, write: &SegmentWriteExec, child: Placed) -> Result<Placed> {
+        if write.spec().replica || self.layout.tasks() == 1 {
+            let child = self.ship(self.gather(child)?)?;
+            let plan = with_children(plan, vec![child])?;
+            return Ok(Placed { plan, locus: Locus::Single, reads: true, stable: false });
+        }
+        let Some(child) = self.to_sliced(&child)? else {
+            return Err(Error::internal("rows to write cannot be divided over slices"));
+        };
+        let plan = with_children(plan, vec![child])?;
+        Ok(Placed { plan, locus: Locus::Sliced, reads: true, stable: false })
+    }
+
     pub(crate) fn place_unary(&self, plan: &Plan, child: Placed) -> Result<Placed> {
+        if let Some(write) = plan.downcast_ref::<SegmentWriteExec>() {
+            return self.place_write(plan, write, child);
+        }
         if !is_partition_wise(plan.as_ref()) {
             return self.place_unknown(plan, vec![child]);
         }
@@ -70,7 +85,8 @@ impl Cutter {
             return Ok(if stable { placed } else { unstable(placed) });
         }
         let single = plan
-            .required_input_distribution()
+            .input_distribution_requirements()
+            .into_per_child()
             .first()
             .is_some_and(|required| matches!(required, Distribution::SinglePartition));
         if single {
@@ -80,7 +96,7 @@ impl Cutter {
             )));
         }
         let reads = child.reads;
-        let plan = with_children(&Arc::clone(plan), vec![child])?;
+        let plan = with_children(plan, vec![child])?;
         Ok(Placed { plan, locus: Locus::Sliced, reads, stable: false })
     }
 }

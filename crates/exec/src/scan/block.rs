@@ -14,8 +14,9 @@ use datafusion::common::{Result, internal_datafusion_err};
 
 use super::compiled::{Compiled, Residual};
 use super::dynamic::Dynamic;
-use super::fetch::{Planned, external};
+use super::fetch::Planned;
 use super::metrics::ScanMetrics;
+use crate::error::into_datafusion;
 
 /// Below one selected row in so many, rows are picked out instead of decoded and filtered.
 const SPARSE: usize = 8;
@@ -226,7 +227,7 @@ impl Active {
             Part::Range(range) | Part::Masked { range, .. } => block.decode_range(range.clone()),
             Part::Picked { selection, .. } => block.decode_selected(selection),
         };
-        let array = array.map_err(external)?;
+        let array = array.map_err(into_datafusion)?;
         match part {
             Part::Masked { filter, .. } => Ok(filter.filter(&array)?),
             _ => Ok(array),

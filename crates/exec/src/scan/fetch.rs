@@ -16,6 +16,7 @@ use super::dynamic::Dynamic;
 use super::metrics::ScanMetrics;
 use super::predicate::{ColumnPredicate, Prune, covers, holds};
 use crate::cache::{Reads, SegmentReader};
+use crate::error::into_datafusion;
 
 /// A window ends when it holds this much.
 const WINDOW_BYTES: u64 = 4 << 20;
@@ -113,7 +114,7 @@ impl Cursor {
         }
         let timer = metrics.wait_time.timer();
         let ids: Vec<_> = missing.iter().map(|(_, id)| *id).collect();
-        let (blocks, reads) = self.reader.read(&ids).await.map_err(external)?;
+        let (blocks, reads) = self.reader.read(&ids).await.map_err(into_datafusion)?;
         timer.done();
         metrics.add_reads(reads);
         metrics.cache_misses.add(blocks.len());
@@ -186,8 +187,9 @@ impl Cursor {
 
     fn planned(&self, compiled: &Compiled, number: usize) -> Planned {
         let footer = self.reader.footer();
-        let rows_before = number * footer.block_rows;
-        let rows = (footer.rows as usize).saturating_sub(rows_before).min(footer.block_rows);
+        // Blocks of a number have the same rows in every column.
+        let block = footer.columns.first().and_then(|column| column.blocks.get(number));
+        let rows = block.map_or(0, |block| block.rows as usize);
         let open = |predicate: &ColumnPredicate| {
             let column = &compiled.spec.columns[predicate.column];
             match footer.column(column.id).and_then(|index| index.blocks.get(number)) {
@@ -259,7 +261,7 @@ async fn settle(window: Window, metrics: &ScanMetrics) -> Result<VecDeque<Planne
         let (fetched, reads) = task
             .await
             .map_err(|error| DataFusionError::External(Box::new(error)))?
-            .map_err(external)?;
+            .map_err(into_datafusion)?;
         timer.done();
         metrics.add_reads(reads);
         for (place, at, block) in fetched {
@@ -269,9 +271,4 @@ async fn settle(window: Window, metrics: &ScanMetrics) -> Result<VecDeque<Planne
         }
     }
     Ok(blocks)
-}
-
-/// An error of ours on its way through DataFusion.
-pub(crate) fn external(error: base::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

@@ -187,15 +187,8 @@ fn is_never(expr: &Arc<dyn PhysicalExpr>) -> bool {
 }
 
 /// The literal as a value of the column; `None` for NULL and for another type.
-///
-/// Floating point stays with Arrow's kernels, whose order of NaN and of the two zeros a plan
-/// may rely on.
 fn literal(expr: &Arc<dyn PhysicalExpr>, column: &ScanColumn) -> Option<Datum> {
-    let value = scalar(expr)?;
-    if matches!(column.sql_type, SqlType::Real | SqlType::Double) {
-        return None;
-    }
-    datum_of(value, column.sql_type)
+    datum_of(scalar(expr)?, column.sql_type)
 }
 
 /// A scalar as the datum of a column of `sql_type`; `None` for NULL or when types differ.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, Statistics};
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr_common::physical_expr::{is_dynamic_physical_expr, is_volatile};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPropagation, PushedDown,
 };
@@ -61,7 +61,7 @@ pub(super) fn filtered(
         if is_volatile(&parent.filter) || scan.fetch.is_some() {
             // Below a limit a filter would change which rows are counted.
             support.push(PushedDown::No);
-        } else if is_dynamic_physical_expr(&parent.filter) {
+        } else if DynamicFilterTracking::classify(&parent.filter).contains_dynamic_filter() {
             dynamic.push(own(&parent.filter)?);
             support.push(PushedDown::No);
         } else {

@@ -62,23 +62,24 @@ impl Slices {
     /// The slices of a task, cut out of the planning view.
     ///
     /// # Errors
-    /// When the range does not line up with the partitions of the planning view: rows would no
-    /// longer be in the partition that the plan declares.
+    /// When the range does not line up with the partitions of the planning view: the hash of a
+    /// row modulo the width of the range would no longer give its partition.
     pub fn narrowed(self, range: &Range<u16>) -> Result<Slices> {
         let Slices::Folded { slices, partitions } = self else {
             return internal_err!("only the planning view of a sliced table has task variants");
         };
         let width = range.end.saturating_sub(range.start);
-        if width != partitions
+        if width == 0
             || range.end > slices
-            || range.start % partitions.max(1) != 0
-            || slices % partitions.max(1) != 0
+            || range.start % width != 0
+            || slices % width != 0
+            || partitions % width != 0
         {
             return internal_err!(
                 "slices {range:?} of {slices} do not line up with {partitions} partitions"
             );
         }
-        Ok(Slices::Range { start: range.start, partitions })
+        Ok(Slices::Range { start: range.start, partitions: width })
     }
 }
 

@@ -56,8 +56,9 @@ fn column_statistics(
         }
     }
     let width = width(column, &merged, rows);
-    let scalar = |bound: &Option<Datum>| {
-        bound.as_ref().and_then(|datum| scalar_of(Some(datum), column.sql_type))
+    let scalar = |bound: &Option<Datum>, unbounded: bool| {
+        let bound = bound.as_ref().filter(|_| !unbounded);
+        bound.and_then(|datum| scalar_of(Some(datum), column.sql_type))
     };
     let is_float = matches!(column.sql_type.arrow(), DataType::Float32 | DataType::Float64);
     // NaN and the two zeros leave room between a bound and what MIN and MAX answer.
@@ -69,8 +70,8 @@ fn column_statistics(
     let distinct = merged.distinct(segments, column, is_key);
     ColumnStatistics {
         null_count: Precision::Exact(merged.nulls as usize),
-        min_value: precise(scalar(&merged.min), !merged.min_truncated),
-        max_value: precise(scalar(&merged.max), !merged.max_truncated),
+        min_value: precise(scalar(&merged.min, merged.min_unbounded), !merged.min_truncated),
+        max_value: precise(scalar(&merged.max, merged.max_unbounded), !merged.max_truncated),
         sum_value: Precision::Absent,
         distinct_count: distinct.map_or(Precision::Absent, Precision::Inexact),
         byte_size: Precision::Inexact((width * rows as f64) as usize),
@@ -87,6 +88,8 @@ struct Merged {
     max: Option<Datum>,
     min_truncated: bool,
     max_truncated: bool,
+    min_unbounded: bool,
+    max_unbounded: bool,
 }
 
 impl Merged {
@@ -94,6 +97,11 @@ impl Merged {
         self.nulls += stats.nulls;
         self.values += rows.saturating_sub(stats.nulls);
         self.bytes += stats.bytes;
+        if rows > stats.nulls {
+            // Values without a bound (infinities, NaN) leave the whole without one.
+            self.min_unbounded |= stats.min.is_none();
+            self.max_unbounded |= stats.max.is_none();
+        }
         self.lower(stats.min.as_ref(), stats.min_truncated);
         self.raise(stats.max.as_ref(), stats.max_truncated);
     }

@@ -21,10 +21,11 @@ use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan};
 use super::block::Active;
 use super::compiled::Compiled;
 use super::dynamic::Dynamic;
-use super::fetch::{Cursor, Planned, external};
+use super::fetch::{Cursor, Planned};
 use super::metrics::ScanMetrics;
 use super::{SegmentScanExec, predicate};
 use crate::cache::{NodeStorage, SegmentReader};
+use crate::error::into_datafusion;
 
 /// Blocks seen before the scan judges how many hold survivors.
 const LAZY_TRIAL_BLOCKS: usize = 8;
@@ -214,7 +215,7 @@ impl PartitionScan {
     async fn open(&self, segment: &Segment) -> Result<Cursor> {
         let timer = self.metrics.wait_time.timer();
         let (reader, reads) =
-            SegmentReader::open(Arc::clone(&self.storage), segment).await.map_err(external)?;
+            SegmentReader::open(Arc::clone(&self.storage), segment).await.map_err(into_datafusion)?;
         timer.done();
         self.metrics.add_reads(reads);
         self.metrics.segments_read.add(1);
@@ -242,7 +243,7 @@ impl PartitionScan {
                 continue;
             };
             let before = selection.count();
-            block.filter(&predicate.predicate, &mut selection).map_err(external)?;
+            block.filter(&predicate.predicate, &mut selection).map_err(into_datafusion)?;
             let after = selection.count();
             self.predicates.count(at, before, after);
             if after == 0 {
@@ -255,7 +256,7 @@ impl PartitionScan {
             };
             if hint.pays() {
                 let before = selection.count();
-                block.filter(&hint.filter.predicate, &mut selection).map_err(external)?;
+                block.filter(&hint.filter.predicate, &mut selection).map_err(into_datafusion)?;
                 let after = selection.count();
                 hint.count(before, after);
                 if after == 0 {

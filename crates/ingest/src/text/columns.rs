@@ -8,8 +8,8 @@ use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type,
     Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray};
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer, NullBufferBuilder};
+use arrow_array::{ArrayRef, BooleanArray, PrimitiveArray};
+use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder};
 use base::{Result, SqlType};
 use std::sync::Arc;
 
@@ -367,33 +367,4 @@ pub(crate) fn repeat(value: &ArrayRef, rows: usize) -> Result<ArrayRef> {
     let indices = arrow_array::UInt32Array::from(vec![0; rows]);
     arrow_select::take::take(value, &indices, None)
         .map_err(|error| base::Error::internal(format!("could not repeat a default: {error}")))
-}
-
-/// Consecutive identity values.
-pub(crate) fn identities(
-    sql_type: SqlType,
-    start: i64,
-    step: i64,
-    rows: usize,
-) -> Result<ArrayRef> {
-    let mut values = Vec::with_capacity(rows);
-    let mut next = start;
-    for _ in 0..rows {
-        values.push(next);
-        next = next.checked_add(step).ok_or_else(exhausted)?;
-    }
-    if sql_type == SqlType::BigInt {
-        return Ok(Arc::new(PrimitiveArray::<Int64Type>::from(values)));
-    }
-    let narrow: Option<Vec<i32>> = values.iter().map(|v| i32::try_from(*v).ok()).collect();
-    Ok(Arc::new(PrimitiveArray::<Int32Type>::from(narrow.ok_or_else(exhausted)?)))
-}
-
-fn exhausted() -> base::Error {
-    base::error!(NumericValueOutOfRange, "identity column has no further values of its type")
-}
-
-/// A null buffer's count, for the check of NOT NULL.
-pub(crate) fn has_nulls(array: &dyn Array) -> bool {
-    array.nulls().is_some_and(|nulls: &NullBuffer| nulls.null_count() > 0)
 }

@@ -291,12 +291,12 @@ mod tests {
         fn nothing_panics(bytes in proptest::collection::vec(prop_oneof![Just(b'-'), Just(b':'),
             Just(b' '), Just(b'.'), Just(b'1'), Just(b'9'), any::<u8>()], 0..30)) {
             for format in [Format::Default, Format::Auto, Format::EpochSeconds] {
-                drop(date(&bytes, &format));
-                drop(timestamp(&bytes, &format));
-                drop(timestamp_tz(&bytes, &format));
+                let _ = date(&bytes, &format);
+                let _ = timestamp(&bytes, &format);
+                let _ = timestamp_tz(&bytes, &format);
             }
-            drop(time(&bytes));
-            drop(time_tz(&bytes));
+            let _ = time(&bytes);
+            let _ = time_tz(&bytes);
         }
     }
 }

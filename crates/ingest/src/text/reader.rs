@@ -13,13 +13,16 @@ use base::{Error, Result, error};
 use super::columns::{self, Cells, CellFault, ColumnParser};
 use super::records::{Records, Window};
 use super::scan::count;
-use super::{Fill, Quoting, TextSpec};
+use super::{Fill, TextSpec};
 use crate::reject::{Fault, Rejection, raw_text};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
 /// What is looked at to find where a unit's first record begins.
 const ALIGN_BYTES: usize = 1 << 17;
+/// What is looked at before a unit: enough for any sane run of backslashes before a newline.
+/// A longer run is seen when the units are found not to fit together.
+const LOOK_BACK_BYTES: u64 = 256;
 /// The longest record: Redshift's limit of 64 MB.
 const RECORD_BYTES_MAX: usize = 64 << 20;
 /// Rejected rows of one unit that are kept in full; all are counted.
@@ -36,10 +39,11 @@ pub struct UnitRange {
 impl UnitRange {
     pub const WHOLE: UnitRange = UnitRange { start: 0, end: u64::MAX };
 
-    /// The first byte that the reader must be given: one before the unit, so that a record
-    /// that begins exactly at its start is recognised.
+    /// The first byte that the reader must be given: a little before the unit, so that a
+    /// record that begins exactly at its start is recognised, and whether its newline is
+    /// escaped.
     pub fn read_from(self) -> u64 {
-        self.start.saturating_sub(1)
+        self.start.saturating_sub(LOOK_BACK_BYTES)
     }
 }
 
@@ -67,8 +71,7 @@ pub struct TextReader {
     schema: SchemaRef,
     records: Records,
     chunk: Vec<u8>,
-    /// Rows given out by this partition so far, for identity values.
-    rows_before: u64,
+    /// Rows rejected in this partition's units before.
     rejected_before: u64,
 }
 
@@ -96,7 +99,7 @@ impl Stand {
 impl TextReader {
     pub fn new(spec: Arc<TextSpec>, schema: SchemaRef) -> Self {
         let records = Records::default();
-        Self { spec, schema, records, chunk: Vec::new(), rows_before: 0, rejected_before: 0 }
+        Self { spec, schema, records, chunk: Vec::new(), rejected_before: 0 }
     }
 
     /// Reads one unit. `input` starts at [`UnitRange::read_from`]; it is read past the unit's
@@ -154,7 +157,6 @@ impl TextReader {
             }
         }
         stand.outcome.next_record = stand.base + stand.at as u64;
-        self.rows_before += stand.outcome.rows;
         self.rejected_before += stand.outcome.rejected;
         Ok(stand.outcome)
     }
@@ -187,8 +189,8 @@ impl TextReader {
     }
 
     fn align(&self, stand: &Stand) -> Option<usize> {
-        // The chunk begins one byte before the unit.
-        self.spec.dialect.align(&self.chunk, 1, stand.ended)
+        let start = usize::try_from(stand.range.start - stand.base).ok()?;
+        self.spec.dialect.align(&self.chunk, start, stand.ended)
     }
 
     /// Reads more, after moving what is left of the chunk to its front.
@@ -251,7 +253,7 @@ impl TextReader {
         }
         let rows = self.records.len();
         let kept = rows - faults.len();
-        let batch = self.batch(&spec, stand, arrays, rows, &faults)?;
+        let batch = self.batch(&spec, arrays, rows, &faults)?;
         stand.outcome.rows += kept as u64;
         let rejected = self.rejected_before + stand.outcome.rejected;
         stand.outcome.stopped = rejected >= spec.rejections_max;
@@ -264,27 +266,18 @@ impl TextReader {
     fn batch(
         &self,
         spec: &TextSpec,
-        stand: &Stand,
         arrays: Vec<Option<ArrayRef>>,
         rows: usize,
         faults: &[CellFault],
     ) -> Result<RecordBatch> {
         let kept = rows - faults.len();
         let mask = (kept < rows).then(|| columns::keep_mask(rows, faults));
-        let first = (self.rows_before + stand.outcome.rows) as i64;
         let finish = |(array, target): (Option<ArrayRef>, &super::Target)| {
             match (array, &target.fill) {
                 (Some(array), _) => match &mask {
                     Some(mask) => arrow_select::filter::filter(&array, mask).map_err(arrow_error),
                     None => Ok(array),
                 },
-                (None, Fill::Identity { start, step }) => {
-                    let start = step.checked_mul(first).and_then(|by| start.checked_add(by));
-                    let start = start.ok_or_else(|| {
-                        error!(NumericValueOutOfRange, "identity column has no further values")
-                    })?;
-                    columns::identities(target.sql_type, start, *step, kept)
-                }
                 (None, Fill::Constant(value)) => columns::repeat(value, kept),
                 (None, Fill::Field(_)) => Err(Error::internal("a column was not parsed")),
             }
@@ -345,11 +338,6 @@ impl TextReader {
             code: fault.code(),
             reason: fault.reason(value, sql_type, format),
         }
-    }
-
-    /// Whether a wrong guess of a unit's start is possible at all.
-    pub fn may_misalign(spec: &TextSpec) -> bool {
-        matches!(spec.dialect.quoting, Quoting::Csv { .. })
     }
 }
 

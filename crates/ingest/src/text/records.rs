@@ -3,6 +3,8 @@
 //! Owns where a record and a field begin and end, for CSV and for delimited text. Values are
 //! not interpreted here and nothing is copied except values that hold escapes.
 
+use serde::{Deserialize, Serialize};
+
 use super::scan::{Hits, Needles};
 use crate::reject::Fault;
 
@@ -20,7 +22,7 @@ pub struct Dialect {
 }
 
 /// How a delimiter or a newline gets into a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Quoting {
     /// CSV: values in quotes, a quote within doubled. Newlines may be inside.
     Csv { quote: u8 },

@@ -25,6 +25,14 @@ pub(crate) struct Running {
     pub(crate) load: Option<Arc<ingest::Progress>>,
 }
 
+/// The newest statements of a session, for `pg_last_query_id` and its kin.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Last {
+    pub(crate) query: u64,
+    pub(crate) copy: u64,
+    pub(crate) copy_rows: u64,
+}
+
 /// What a session is doing now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activity {
@@ -34,6 +42,7 @@ pub(crate) struct Activity {
     /// Start of the open transaction block.
     pub(crate) block_since_us: Option<i64>,
     pub(crate) block_failed: bool,
+    pub(crate) last: Last,
 }
 
 impl Activity {

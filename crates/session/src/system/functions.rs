@@ -7,11 +7,10 @@ mod bodies;
 mod names;
 mod value;
 
-use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::ArrayRef;
 use arrow_schema::{DataType, Field, FieldRef};
 use base::{Result, SqlType, error};
 use datafusion::common::Result as DfResult;
@@ -155,15 +154,4 @@ impl ScalarUDFImpl for LeaderFunction {
 
 fn external(error: base::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
-}
-
-/// Names a value's type in messages of bodies.
-fn type_name(array: &dyn Array) -> &'static str {
-    SqlType::of_arrow(array.data_type()).pg_name()
-}
-
-/// Upcast kept for registries that compare functions.
-#[expect(dead_code, reason = "used by debuggers")]
-fn any(function: &LeaderFunction) -> &dyn Any {
-    function
 }

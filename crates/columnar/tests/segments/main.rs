@@ -1,0 +1,6 @@
+//! Segments from the outside: round trips, damage, golden files.
+
+mod damage;
+mod golden;
+mod round_trip;
+mod rows;

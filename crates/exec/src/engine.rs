@@ -1,0 +1,340 @@
+//! The leader's side of execution: plans queries, divides them and writes tables.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base::segment::Segment;
+use base::{CancellationToken, Error, Result, error};
+use catalog::Table;
+use datafusion::catalog::TableProvider;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
+use datafusion_distributed::DistributedExt;
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use object_store::ObjectStore;
+
+use crate::admission::Admission;
+use crate::distribute::{self, Distributed, Plan, verify};
+use crate::error::from_datafusion;
+use crate::layout::Layout;
+use crate::memory::Memory;
+use crate::node::{self, Node};
+use crate::provider::{ScanLayout, SegmentTable};
+use crate::query::{Executable, QueryContext};
+use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
+use crate::settings;
+
+/// Sizes and limits. Memory and spill limits are per node.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Data slices of the cluster: fixed when it is created.
+    pub slices: u16,
+    /// What all queries on a node may hold.
+    pub memory_limit_bytes: usize,
+    /// What one query may hold on a node.
+    pub query_memory_bytes: usize,
+    pub spill_dir: PathBuf,
+    pub spill_limit_bytes: u64,
+    pub block_cache_bytes: usize,
+    /// Threads of the process, which planning may use.
+    pub threads: usize,
+    /// Queries that run at once.
+    pub concurrency: usize,
+    /// Queries that wait; the next one is refused.
+    pub queue_limit: usize,
+    pub queue_timeout_ms: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            slices: 4,
+            memory_limit_bytes: 2 << 30,
+            query_memory_bytes: 1 << 30,
+            spill_dir: std::env::temp_dir().join("blueshift-spill"),
+            spill_limit_bytes: 64 << 30,
+            block_cache_bytes: 512 << 20,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            concurrency: 8,
+            queue_limit: 200,
+            queue_timeout_ms: 600_000,
+        }
+    }
+}
+
+/// What other floors add to plans; leader and nodes are given the same, in the same order.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    pub codecs: Vec<Arc<dyn PhysicalExtensionCodec>>,
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+    pub window: Vec<Arc<WindowUDF>>,
+}
+
+/// Where the compute nodes are.
+#[derive(Clone, Debug)]
+pub enum Cluster {
+    /// In this process.
+    Embedded { nodes: u16 },
+    /// Processes of their own, in the order of their slices.
+    Remote { nodes: Vec<NodeAddress>, tls: NodeTls },
+}
+
+/// The leader's engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    pub(crate) layout: Layout,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) admission: Admission,
+    extensions: Extensions,
+    embedded: Vec<Arc<Node>>,
+    stopped: CancellationToken,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}
+
+/// How often the health of remote nodes is asked for.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// Planning recurses over expressions; the statement's depth is limited by the `sql` floor.
+const PLANNING_STACK_BYTES: usize = 64 << 20;
+
+impl Engine {
+    /// Starts the engine. `store` holds the segments of embedded nodes; remote nodes have their
+    /// own.
+    ///
+    /// # Errors
+    /// 22023 for slices that do not divide over the nodes, 58030 for the spill directory.
+    pub fn start(
+        config: EngineConfig,
+        store: Arc<dyn ObjectStore>,
+        cluster: Cluster,
+        extensions: Extensions,
+    ) -> Result<Arc<Engine>> {
+        let version = node::version();
+        let mut embedded = Vec::new();
+        let (layout, peers) = match &cluster {
+            Cluster::Embedded { nodes } => {
+                let layout = Layout::new(config.slices, *nodes)?;
+                let cell = Arc::new(OnceLock::new());
+                for index in 0..*nodes {
+                    let spill_dir = config.spill_dir.join(format!("node-{index}"));
+                    let channels = Channels::deferred(Arc::clone(&cell));
+                    let store = Arc::clone(&store);
+                    let extensions = extensions.clone();
+                    embedded.push(Node::new(&config, spill_dir, store, extensions, channels)?);
+                }
+                let workers = embedded.iter().map(Node::worker).collect();
+                let peers = Arc::new(Peers::embedded(workers, version)?);
+                let set = cell.set(Arc::downgrade(&peers));
+                debug_assert!(set.is_ok(), "the nodes are told of each other once");
+                (layout, peers)
+            }
+            Cluster::Remote { nodes, tls } => {
+                let count = u16::try_from(nodes.len()).unwrap_or(u16::MAX);
+                let layout = Layout::new(config.slices, count)?;
+                (layout, Arc::new(Peers::remote(nodes, tls, version)?))
+            }
+        };
+        let memory = Memory::open(
+            config.memory_limit_bytes,
+            config.query_memory_bytes,
+            &config.spill_dir.join("leader"),
+            config.spill_limit_bytes,
+        )?;
+        let timeout = Duration::from_millis(config.queue_timeout_ms);
+        let inner = Inner {
+            admission: Admission::new(config.concurrency, config.queue_limit, timeout),
+            layout,
+            peers,
+            memory: Arc::new(memory),
+            extensions,
+            embedded,
+            stopped: CancellationToken::new(),
+            config,
+        };
+        if matches!(cluster, Cluster::Remote { .. }) {
+            watch(Arc::clone(&inner.peers), inner.stopped.clone());
+        }
+        Ok(Arc::new(Engine { inner: Arc::new(inner) }))
+    }
+
+    /// Fails unless every compute node answers and is built as the leader is.
+    ///
+    /// # Errors
+    /// 08006 for a node that cannot be reached, 08000 for one of another version.
+    pub async fn require_all_nodes(&self) -> Result<()> {
+        self.inner.peers.require_all().await
+    }
+
+    /// The nodes and whether they answered last.
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        self.inner.peers.status()
+    }
+
+    /// How slices lie on nodes.
+    pub fn layout(&self) -> Layout {
+        self.inner.layout
+    }
+
+    /// Queries that wait to run.
+    pub fn queued(&self) -> usize {
+        self.inner.admission.waiting()
+    }
+
+    /// Bytes of memory and of spill files that queries hold in this process now.
+    pub fn held_bytes(&self) -> (usize, u64) {
+        let nodes = self.inner.embedded.iter().map(|node| &node.memory);
+        let all = nodes.chain([self.inner.memory.as_ref()]);
+        all.fold((0, 0), |(memory, disk), node| {
+            (memory + node.used_bytes(), disk + node.spilled_bytes())
+        })
+    }
+
+    /// A table of the catalog as queries read it: `segments` is the snapshot that they see.
+    pub fn table(
+        &self,
+        table: Arc<Table>,
+        segments: Arc<[Arc<Segment>]>,
+    ) -> Arc<dyn TableProvider> {
+        let layout = ScanLayout::new(self.inner.config.slices);
+        Arc::new(SegmentTable::new(table, segments, layout))
+    }
+
+    /// The session state in which a query is planned.
+    ///
+    /// # Errors
+    /// 22023 for a setting of DataFusion that does not exist or has a bad value.
+    pub fn state(&self, query: &QueryContext) -> Result<SessionState> {
+        self.inner.state(query)
+    }
+
+    /// Plans a query, divides it over the nodes and checks the result.
+    ///
+    /// # Errors
+    /// What planning finds; XX000 for a plan that could return wrong rows.
+    pub async fn plan(&self, logical: LogicalPlan, query: &QueryContext) -> Result<Executable> {
+        let state = self.inner.state(query)?;
+        let physical = self.inner.plan_physical(&state, logical.clone()).await?;
+        self.executable(state, Some(logical), physical, query)
+    }
+
+    /// The plan of rows that will be written.
+    pub(crate) async fn plan_rows(
+        &self,
+        state: &SessionState,
+        logical: LogicalPlan,
+    ) -> Result<Plan> {
+        self.inner.plan_physical(state, logical).await
+    }
+
+    /// Asks every node whether it is there.
+    pub async fn probe(&self) {
+        self.inner.peers.probe().await;
+    }
+
+    /// Divides a physical plan that was made with one partition per slice.
+    ///
+    /// # Errors
+    /// XX000 for a plan that could return wrong rows.
+    pub fn executable(
+        &self,
+        state: SessionState,
+        logical: Option<LogicalPlan>,
+        physical: Plan,
+        query: &QueryContext,
+    ) -> Result<Executable> {
+        let divided = self.inner.divide(&physical)?;
+        let (inner, context) = (Arc::clone(&self.inner), query.clone());
+        Ok(Executable { inner, state, context, logical, physical, divided })
+    }
+}
+
+impl Inner {
+    pub(crate) fn state(&self, query: &QueryContext) -> Result<SessionState> {
+        let mut config = settings::leader(self.layout.slices(), self.config.threads);
+        settings::apply(&mut config, &query.headers(0))?;
+        settings::register_codecs(&mut config, &self.extensions);
+        config.set_distributed_channel_resolver(Channels::of(Arc::clone(&self.peers)));
+        let builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(self.memory.unlimited())
+            .with_physical_optimizer_rules(settings::physical_rules())
+            .with_default_features();
+        Ok(settings::register_functions(builder, &self.extensions).build())
+    }
+
+    /// The plan as for one machine with one partition per slice.
+    pub(crate) async fn plan_physical(
+        &self,
+        state: &SessionState,
+        logical: LogicalPlan,
+    ) -> Result<Plan> {
+        let state = state.clone();
+        on_big_stack(async move {
+            state.create_physical_plan(&logical).await.map_err(from_datafusion)
+        })
+        .await
+    }
+
+    pub(crate) fn divide(&self, physical: &Plan) -> Result<Distributed> {
+        let divided = distribute::distribute(physical, self.layout)?;
+        verify::verify(&divided, self.layout)?;
+        Ok(divided)
+    }
+}
+
+/// Runs a future on a thread of its own with a deep stack.
+async fn on_big_stack<T, F>(future: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let span = tracing::Span::current();
+    std::thread::Builder::new()
+        .name("planner".to_owned())
+        .stack_size(PLANNING_STACK_BYTES)
+        .spawn(move || {
+            let result = span.in_scope(|| runtime.block_on(future));
+            // The caller may have gone: then nobody needs the plan.
+            drop(sender.send(result));
+        })
+        .map_err(|error| Error::io("start a thread for planning", error))?;
+    receiver.await.map_err(|_| Error::internal("planning did not finish"))?
+}
+
+fn watch(peers: Arc<Peers>, stopped: CancellationToken) {
+    base::task::spawn("node health", async move {
+        loop {
+            tokio::select! {
+                () = stopped.cancelled() => return,
+                () = peers.probe() => {}
+            }
+            tokio::select! {
+                () = stopped.cancelled() => return,
+                () = tokio::time::sleep(PROBE_INTERVAL) => {}
+            }
+        }
+    });
+}
+
+/// For messages about a cluster that cannot do what was asked.
+pub(crate) fn lost_write(error: Error) -> Error {
+    let detail = error.message().to_owned();
+    error!(ConnectionFailure, "a compute node was lost while rows were written")
+        .detail(format!("{detail}. Nothing was committed."))
+        .hint("Run the statement again.")
+        .retry(base::Retry::SameStatement)
+}

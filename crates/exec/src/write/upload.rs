@@ -1,0 +1,55 @@
+//! Putting a finished segment into the store.
+
+use std::sync::Arc;
+
+use base::{Error, Result, Retry, error, fault};
+use columnar::Encoded;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+/// Makes a segment durable under `path`, which nothing has used before.
+///
+/// # Errors
+/// 58030 when the store fails; XX000 when the path is taken by something else.
+pub(super) async fn put(
+    store: Arc<dyn ObjectStore>,
+    path: String,
+    encoded: Encoded,
+) -> Result<()> {
+    fault::point("segment.before_put")?;
+    let location = Path::from(path.as_str());
+    let (bytes, footer) = (encoded.bytes, encoded.footer_offset);
+    let footer_bytes = encoded.chunks.last().cloned();
+    let payload = PutPayload::from_iter(encoded.chunks);
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    match store.put_opts(&location, payload, options).await {
+        Ok(_) => {}
+        // A put that was sent again after its answer was lost finds itself.
+        Err(object_store::Error::AlreadyExists { .. }) => {
+            let there = store.get_range(&location, footer..bytes).await;
+            let same = there.is_ok_and(|there| {
+                footer_bytes.is_some_and(|own| there.ends_with(&own) || own.ends_with(&there))
+            });
+            if !same {
+                return Err(Error::internal(format!("segment name {path} is used twice")));
+            }
+        }
+        Err(error) => return Err(store_error(&path, error)),
+    }
+    fault::point("segment.after_put")
+}
+
+fn store_error(path: &str, error: object_store::Error) -> Error {
+    // A full disk has a SQLSTATE of its own.
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            let io = std::io::Error::new(io.kind(), io.to_string());
+            return Error::io(format!("write segment {path}"), io).with_source(error);
+        }
+        source = cause.source();
+    }
+    error!(IoError, "could not write segment {path}: {error}")
+        .retry(Retry::SameStatement)
+        .with_source(error)
+}

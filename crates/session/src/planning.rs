@@ -1,0 +1,132 @@
+//! Binding and planning: the session's use of `sql` and `exec`.
+//!
+//! Both recurse over the statement, so they run on threads with big stacks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base::client::{BatchStream, Column, Value};
+use base::{Result, SqlType};
+use catalog::State;
+use datafusion::logical_expr::LogicalPlan;
+use sql::ast::Query;
+use sql::{Binder, BinderOptions, Bound};
+
+use crate::client::{ClientSession, Run};
+use crate::relations::SessionRelations;
+use crate::system::{SystemContext, functions};
+
+/// A plan made while describing serves an execution that follows within this time: functions
+/// such as `now()` were bound with its statement time.
+const FRESH_FOR: Duration = Duration::from_millis(200);
+
+/// A query bound to one state of the catalog.
+pub(crate) struct Fresh {
+    pub(crate) bound: Bound,
+    pub(crate) columns: Arc<[Column]>,
+    state: Arc<State>,
+    settings: Arc<crate::settings::Settings>,
+    at: Instant,
+}
+
+impl Fresh {
+    /// True while binding again would give the same plan.
+    pub(crate) fn holds(&self, state: &Arc<State>, settings: &crate::settings::Settings) -> bool {
+        Arc::ptr_eq(&self.state, state)
+            && self.at.elapsed() < FRESH_FOR
+            && *self.settings == *settings
+    }
+}
+
+/// Names, functions and options for one statement.
+pub(crate) struct Scope {
+    pub(crate) relations: SessionRelations,
+    pub(crate) options: BinderOptions,
+}
+
+impl Scope {
+    pub(crate) fn binder(&self) -> Binder<'_> {
+        Binder::new(&self.relations, self.options.clone())
+    }
+
+    pub(crate) fn context(&self) -> &Arc<SystemContext> {
+        &self.relations.context
+    }
+}
+
+impl ClientSession {
+    /// The scope of the current statement.
+    pub(crate) fn scope(&mut self, wanted: &[SqlType]) -> Result<Scope> {
+        let context = self.context()?;
+        let options = binder_options(&context, wanted)?;
+        let engine = Arc::clone(&self.leader.engine);
+        Ok(Scope { relations: SessionRelations { context, engine }, options })
+    }
+
+    /// Binds a query and checks that the user may read what it names.
+    pub(crate) async fn bind_query(&mut self, query: &Query, wanted: &[SqlType]) -> Result<Fresh> {
+        let scope = self.scope(wanted)?;
+        let query = query.clone();
+        sql::on_big_stack(move || {
+            let bound = scope.binder().query(&query)?;
+            let context = scope.context();
+            crate::privileges::on_uses(&context.state, &context.user, &bound.relations)?;
+            Ok(Fresh {
+                columns: Arc::from(bound.columns.clone()),
+                bound,
+                state: Arc::clone(&context.state),
+                settings: Arc::clone(&context.settings),
+                at: base::clock::instant(),
+            })
+        })
+        .await
+    }
+
+    /// What the engine needs to know of the statement.
+    pub(crate) fn query_context(&self, run: &Run) -> exec::QueryContext {
+        exec::QueryContext {
+            id: run.id,
+            cancel: run.cancel.clone(),
+            memory_bytes: self.leader.config.query_memory_bytes,
+            settings: vec![("timezone".to_owned(), self.settings.get("timezone"))],
+            retry_reads: true,
+        }
+    }
+
+    /// Plans and starts a query: rows stream from the compute nodes.
+    pub(crate) async fn stream(&mut self, plan: LogicalPlan, run: &Run) -> Result<BatchStream> {
+        let query = self.query_context(run);
+        let executable = planned(Arc::clone(&self.leader.engine), plan, query).await?;
+        run.planned();
+        executable.execute()
+    }
+}
+
+/// Plans on a big stack, in the caller's runtime.
+pub(crate) async fn planned(
+    engine: Arc<exec::Engine>,
+    plan: LogicalPlan,
+    query: exec::QueryContext,
+) -> Result<exec::Executable> {
+    let runtime = tokio::runtime::Handle::current();
+    sql::on_big_stack(move || runtime.block_on(engine.plan(plan, &query))).await
+}
+
+fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<BinderOptions> {
+    let mut options = BinderOptions::default();
+    options.time_zone = context.settings.get("timezone");
+    options.parameters = wanted.to_vec();
+    for function in functions::all(context) {
+        options.registry.add_scalar(function);
+    }
+    Ok(options)
+}
+
+/// The plan with its parameters replaced by values.
+pub(crate) fn with_values(
+    plan: LogicalPlan,
+    parameters: &[SqlType],
+    values: Vec<Value>,
+) -> Result<LogicalPlan> {
+    sql::bind_values(plan, parameters, values)
+}

@@ -1,0 +1,162 @@
+//! Names become relations: the search path, temporary tables, system tables, views.
+
+use std::sync::Arc;
+
+use base::{Error, Result, error, suggest};
+use catalog::Relation;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::TableSource;
+use sql::ast::{Ident, ObjectName};
+use sql::{Relations, ResolvedRelation, ResolvedTable, ResolvedView};
+
+use crate::system::{AnyRelation, Space, SystemContext, SystemProvider};
+
+/// The relations that one statement of one session sees.
+#[derive(Clone)]
+pub(crate) struct SessionRelations {
+    pub(crate) context: Arc<SystemContext>,
+    pub(crate) engine: Arc<exec::Engine>,
+}
+
+impl SessionRelations {
+    /// The relation of a name in the catalog or among the system tables.
+    ///
+    /// # Errors
+    /// 3D000 another database, 3F000 unknown schema, 42P01 unknown relation.
+    pub(crate) fn find(&self, name: &ObjectName) -> Result<AnyRelation> {
+        self.find_in(name, None)
+    }
+
+    fn find_in(&self, name: &ObjectName, search_path: Option<&[String]>) -> Result<AnyRelation> {
+        check_database(&self.context, name.database())?;
+        let found = match (name.schema(), search_path) {
+            (Some(schema), _) => {
+                check_schema(&self.context, schema)?;
+                self.context.find_relation(Some(&schema.name), &name.last().name)
+            }
+            (None, None) => self.context.find_relation(None, &name.last().name),
+            (None, Some(path)) => {
+                let mut context = SystemContext::clone(&self.context);
+                context.search_path = path.to_vec();
+                context.find_relation(None, &name.last().name)
+            }
+        };
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &ObjectName) -> Error {
+        let last = &name.last().name;
+        let shown = name.0.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join(".");
+        let names = self.candidates();
+        at(
+            error!(UndefinedTable, "relation \"{shown}\" does not exist")
+                .table(last)
+                .maybe_hint(suggest::did_you_mean(last, names.iter().map(String::as_str))),
+            name.position(),
+        )
+    }
+
+    fn source(&self, relation: &AnyRelation) -> Result<ResolvedRelation> {
+        let context = &self.context;
+        let database = context.database.name.clone();
+        let schema = context.namespace_name(relation.namespace());
+        match relation {
+            AnyRelation::User(Relation::Table(table)) => {
+                let segments = context.state.segments(table.oid);
+                let provider = self.engine.table(Arc::clone(table), segments);
+                Ok(ResolvedRelation::Table(ResolvedTable {
+                    source: provider_as_source(provider),
+                    database,
+                    schema,
+                    name: table.name.clone(),
+                    oid: table.oid,
+                }))
+            }
+            AnyRelation::User(Relation::View(view)) => Ok(ResolvedRelation::View(ResolvedView {
+                database,
+                schema,
+                name: view.name.clone(),
+                oid: view.oid,
+                sql: view.sql.clone(),
+                search_path: view.search_path.clone(),
+                columns: view.columns.iter().map(|c| (c.name.clone(), c.sql_type)).collect(),
+                late_binding: view.late_binding,
+            })),
+            AnyRelation::System(system) => {
+                let provider = SystemProvider::new(*system, Arc::clone(context));
+                Ok(ResolvedRelation::Table(ResolvedTable {
+                    source: provider_as_source(Arc::new(provider)),
+                    database,
+                    schema,
+                    name: system.table.name.to_owned(),
+                    oid: system.oid,
+                }))
+            }
+            AnyRelation::Key(key) => {
+                Err(error!(WrongObjectType, "\"{}\" is an index", key.name))
+            }
+        }
+    }
+}
+
+impl Relations for SessionRelations {
+    fn resolve(
+        &self,
+        name: &ObjectName,
+        search_path: Option<&[String]>,
+    ) -> Result<ResolvedRelation> {
+        let relation = self.find_in(name, search_path)?;
+        self.source(&relation)
+    }
+
+    fn table_function(
+        &self,
+        name: &str,
+        args: &[datafusion::logical_expr::Expr],
+    ) -> Result<Option<Arc<dyn TableSource>>> {
+        crate::system::table_function(&self.context, name, args)
+    }
+
+    fn candidates(&self) -> Vec<String> {
+        let relations = self.context.relations().into_iter();
+        relations.filter(|r| r.kind() != "i").map(|r| r.name()).collect()
+    }
+}
+
+/// Adds a position unless it is unknown.
+pub(crate) fn at(error: Error, position: u32) -> Error {
+    if position == 0 || error.position().is_some() { error } else { error.at(position) }
+}
+
+/// Refuses a name in another database.
+///
+/// # Errors
+/// 3D000 for an unknown database, 0A000 for a real one.
+pub(crate) fn check_database(context: &SystemContext, database: Option<&Ident>) -> Result<()> {
+    let Some(database) = database.filter(|name| name.name != context.database.name) else {
+        return Ok(());
+    };
+    let error = if context.state.database(&database.name).is_some() {
+        Error::unsupported("cross-database references are not supported")
+            .hint(format!("Connect to database \"{}\".", database.name))
+    } else {
+        error!(InvalidCatalogName, "database \"{}\" does not exist", database.name)
+    };
+    Err(at(error, database.position))
+}
+
+fn check_schema(context: &SystemContext, schema: &Ident) -> Result<()> {
+    let name = &schema.name;
+    let temporary = *name == "pg_temp" || *name == context.temp_schema();
+    if temporary
+        || Space::from_name(name).is_some()
+        || context.state.schema(context.database.oid, name).is_some()
+    {
+        return Ok(());
+    }
+    let names: Vec<String> = context.namespaces().into_iter().map(|space| space.name).collect();
+    let error = error!(InvalidSchemaName, "schema \"{name}\" does not exist")
+        .schema(name)
+        .maybe_hint(suggest::did_you_mean(name, names.iter().map(String::as_str)));
+    Err(at(error, schema.position))
+}

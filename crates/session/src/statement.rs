@@ -1,0 +1,212 @@
+//! What each kind of statement does.
+
+mod access;
+mod alter;
+mod comment;
+pub(crate) mod copy;
+mod create;
+pub(crate) mod cursor;
+mod database;
+mod definition;
+mod drop;
+mod explain;
+mod insert;
+mod prepared;
+mod query;
+mod show;
+mod show_objects;
+mod upkeep;
+mod variables;
+mod view;
+
+use std::sync::Arc;
+
+use base::client::{Column, Outcome, Prepared, Value};
+use base::{Error, Result, SqlType, error};
+use sql::Statement;
+
+use crate::client::{ClientSession, Parsed, Run};
+
+/// A command without rows.
+pub(crate) fn done(tag: impl Into<String>) -> Result<Outcome> {
+    Ok(Outcome::Done { tag: tag.into() })
+}
+
+impl ClientSession {
+    /// Parses and describes a statement.
+    ///
+    /// # Errors
+    /// Those of the parser and the binder; 25P02 in a failed block.
+    pub(crate) async fn prepare_statement(
+        &mut self,
+        text: &str,
+        parameter_oids: &[u32],
+    ) -> Result<Prepared> {
+        let owned = text.to_owned();
+        let statement = sql::on_big_stack(move || sql::parse(&owned)).await?;
+        let wanted = wanted_types(parameter_oids)?;
+        self.describe(text, statement, wanted).await
+    }
+
+    /// Describes a parsed statement.
+    pub(crate) async fn describe(
+        &mut self,
+        text: &str,
+        statement: Statement,
+        wanted: Vec<SqlType>,
+    ) -> Result<Prepared> {
+        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::Empty);
+        if self.work.block() == crate::transaction::Block::Failed && !ends {
+            return Err(error!(
+                InFailedSqlTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block"
+            ));
+        }
+        self.work.enter(&self.settings);
+        let parsed = Parsed {
+            text: Arc::from(text),
+            statement,
+            wanted,
+            fresh: parking_lot::Mutex::new(None),
+        };
+        let (parameters, columns) = self.columns_of(&parsed).await?;
+        Ok(Prepared { parameters, columns, plan: Arc::new(parsed) })
+    }
+
+    /// The parameter types and the result columns of a statement.
+    async fn columns_of(
+        &mut self,
+        parsed: &Parsed,
+    ) -> Result<(Vec<SqlType>, Option<Arc<[Column]>>)> {
+        let text = |name: &str| -> Arc<[Column]> { Arc::from(vec![column(name, SqlType::Text)]) };
+        match &parsed.statement {
+            Statement::Query(query) => {
+                let fresh = self.bind_query(query, &parsed.wanted).await?;
+                let described =
+                    (fresh.bound.parameters.clone(), Some(Arc::clone(&fresh.columns)));
+                *parsed.fresh.lock() = Some(fresh);
+                Ok(described)
+            }
+            Statement::Insert(insert) => {
+                Ok((self.insert_parameters(insert, &parsed.wanted).await?, None))
+            }
+            Statement::Explain(explain) => {
+                let parameters = self.explain_parameters(explain, &parsed.wanted).await?;
+                Ok((parameters, Some(text("QUERY PLAN"))))
+            }
+            Statement::Show(show) => {
+                let (count, columns) = self.show_columns(show)?;
+                // Names and patterns are text.
+                Ok((vec![SqlType::Varchar(base::types::VARCHAR_BYTES_MAX); count], Some(columns)))
+            }
+            Statement::Fetch(fetch) => Ok((Vec::new(), Some(self.cursor_columns(fetch)?))),
+            Statement::Execute(execute) => {
+                Ok((Vec::new(), self.executed_columns(execute).await?))
+            }
+            _ => Ok((Vec::new(), None)),
+        }
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn dispatch(
+        &mut self,
+        parsed: &Arc<Parsed>,
+        values: Vec<Value>,
+        run: &Run,
+    ) -> Result<Outcome> {
+        match &parsed.statement {
+            Statement::Empty => Ok(Outcome::Empty),
+            Statement::Query(query) => {
+                let fresh = parsed.fresh.lock().take();
+                self.select(query, &parsed.wanted, fresh, values, run).await
+            }
+            Statement::Explain(explain) => {
+                self.explain(explain, &parsed.wanted, values, run).await
+            }
+            Statement::Set(set) => self.set(set),
+            Statement::Reset(reset) => self.reset(reset),
+            Statement::Show(show) => self.show(show, &values),
+            Statement::Begin(begin) => self.begin(begin),
+            Statement::Prepare(prepare) => self.prepare_named(prepare).await,
+            Statement::Execute(execute) => self.execute_named(execute, run).await,
+            Statement::Deallocate(name) => self.deallocate(name.as_ref()),
+            Statement::DeclareCursor(declare) => self.declare(declare, run).await,
+            Statement::Fetch(fetch) => self.fetch(fetch, run).await,
+            Statement::Move(fetch) => self.skip(fetch, run).await,
+            Statement::Close(name) => self.close(name.as_ref()),
+            Statement::Cancel { pid, message } => self.cancel_other(*pid, message.as_deref()),
+            Statement::Use(name) => self.use_database(name),
+            writes => {
+                self.work.may_write(writes.command())?;
+                self.change(writes, &parsed.wanted, values, run).await
+            }
+        }
+    }
+
+    /// Statements that change something.
+    async fn change(
+        &mut self,
+        statement: &Statement,
+        wanted: &[SqlType],
+        values: Vec<Value>,
+        run: &Run,
+    ) -> Result<Outcome> {
+        match statement {
+            Statement::Insert(insert) => self.insert(insert, wanted, values, run).await,
+            Statement::Copy(copy) => self.copy(copy, run).await,
+            Statement::CreateTable(create) => self.create_table(create).await,
+            Statement::CreateTableAs(create) => self.create_table_as(create, run).await,
+            Statement::AlterTable(alter) => self.alter_table(alter).await,
+            Statement::DropTable(drop) => self.drop_relations(drop, "table"),
+            Statement::Truncate(truncate) => self.truncate(truncate).await,
+            Statement::CreateView(create) => self.create_view(create).await,
+            Statement::DropView(drop) => self.drop_relations(drop, "view"),
+            Statement::CreateSchema(create) => self.create_schema(create),
+            Statement::AlterSchema(alter) => self.alter_schema(alter),
+            Statement::DropSchema(drop) => self.drop_schemas(drop),
+            Statement::CreateDatabase(create) => self.create_database(create),
+            Statement::AlterDatabase(alter) => self.alter_database(alter),
+            Statement::DropDatabase(drop) => self.drop_database(drop),
+            Statement::CreateUser(create) => self.create_user(create),
+            Statement::AlterUser(alter) => self.alter_user(alter),
+            Statement::DropUser(drop) => self.drop_users(drop),
+            Statement::Grant(grant) => self.grant(grant),
+            Statement::Revoke(revoke) => self.revoke(revoke),
+            Statement::Comment(comment) => self.comment(comment),
+            Statement::Analyze(analyze) => self.analyze(analyze),
+            Statement::Lock(tables) => self.lock(tables),
+            other => Err(refused(other)),
+        }
+    }
+}
+
+/// What this version does not do, by name.
+fn refused(statement: &Statement) -> Error {
+    let command = statement.command();
+    let hint = match statement {
+        Statement::Delete(_) => "TRUNCATE removes all rows of a table.",
+        Statement::Update(_) | Statement::Merge(_) => {
+            "CREATE TABLE AS with the new values replaces a table."
+        }
+        Statement::Vacuum(_) => "Segments are sorted when they are written.",
+        _ => return Error::unsupported(format!("{command} is not supported")),
+    };
+    Error::unsupported(format!("{command} is not supported")).hint(hint)
+}
+
+/// The types that a client asked for.
+///
+/// # Errors
+/// 42704 for an OID that is not served.
+fn wanted_types(oids: &[u32]) -> Result<Vec<SqlType>> {
+    let one = |oid: &u32| {
+        SqlType::from_oid(*oid)
+            .ok_or_else(|| error!(UndefinedObject, "type with OID {oid} does not exist"))
+    };
+    oids.iter().map(one).collect()
+}
+
+/// A result column that comes from no table.
+pub(crate) fn column(name: &str, sql_type: SqlType) -> Column {
+    Column { name: name.to_owned(), sql_type, origin: None, nullable: true }
+}

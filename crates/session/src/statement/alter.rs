@@ -1,0 +1,240 @@
+//! ALTER TABLE.
+
+use std::sync::Arc;
+
+use base::client::{Outcome, Severity};
+use base::{Error, Result, SqlType, error};
+use catalog::{Op, Relation, Table, TableChange};
+use sql::ast::{AlterTable, AlterTableAction, Ident};
+
+use super::create::found_table;
+use super::definition::{self, find_column};
+use super::done;
+use crate::client::ClientSession;
+use crate::privileges;
+use crate::relations::{SessionRelations, at};
+
+impl ClientSession {
+    pub(crate) async fn alter_table(&mut self, alter: &AlterTable) -> Result<Outcome> {
+        let relation = self.relation(&alter.table)?;
+        let context = self.context()?;
+        privileges::on_relation(
+            &context.state,
+            &context.user,
+            &relation,
+            catalog::Privileges::ALTER,
+        )
+        .or_else(|_| {
+            privileges::owner(&context.user, relation.owner(), "relation", relation.name())
+        })?;
+        for action in &alter.actions {
+            // Each action sees what those before it did.
+            let state = self.work.state(&self.leader.catalog);
+            let Some(relation) = state.relation_by_oid(relation.oid()) else {
+                return Err(error!(UndefinedTable, "the relation is gone"));
+            };
+            self.alter_one(&relation, action).await?;
+        }
+        done("ALTER TABLE")
+    }
+
+    async fn alter_one(&mut self, relation: &Relation, action: &AlterTableAction) -> Result<()> {
+        let oid = relation.oid();
+        match action {
+            AlterTableAction::RenameTo(name) => {
+                let change = TableChange::RenameTable(name.name.clone());
+                return self.apply(Op::AlterTable { table: oid, change });
+            }
+            AlterTableAction::OwnerTo(name) => {
+                let change = TableChange::SetOwner(self.user_named(name)?.oid);
+                return self.apply(Op::AlterTable { table: oid, change });
+            }
+            _ => {}
+        }
+        let Relation::Table(table) = relation else {
+            return Err(error!(WrongObjectType, "\"{}\" is not a table", relation.name()));
+        };
+        if let AlterTableAction::DistStyle { style, key } = action {
+            let distribution =
+                definition::altered_distribution(table, *style, key.as_ref())?;
+            return self.redistribute(table, distribution).await;
+        }
+        if let AlterTableAction::SortKey(key) = action {
+            let sort_key = definition::sort_key(table, key)?;
+            return self.resort(table, sort_key).await;
+        }
+        match self.column_change(table, action).await? {
+            Some(change) => self.apply(Op::AlterTable { table: oid, change }),
+            None => Ok(()),
+        }
+    }
+
+    /// The change of the catalog that an action on columns or constraints is; `None` when there
+    /// is nothing to do.
+    async fn column_change(
+        &mut self,
+        table: &Arc<Table>,
+        action: &AlterTableAction,
+    ) -> Result<Option<TableChange>> {
+        Ok(Some(match action {
+            AlterTableAction::RenameColumn { from, to } => TableChange::RenameColumn {
+                column: find_column(table, from)?.id,
+                name: to.name.clone(),
+            },
+            AlterTableAction::AddColumn { column, if_not_exists } => {
+                if *if_not_exists && table.column(&column.name.name).is_some() {
+                    self.exists_notice(&column.name, table);
+                    return Ok(None);
+                }
+                return self.add_column(table, column).await.map(Some);
+            }
+            AlterTableAction::DropColumn { column, if_exists, cascade } => {
+                if *if_exists && table.column(&column.name).is_none() {
+                    let notice = error!(
+                        SuccessfulCompletion,
+                        "column \"{}\" of relation \"{}\" does not exist, skipping",
+                        column.name,
+                        table.name
+                    );
+                    self.notice(Severity::Notice, notice);
+                    return Ok(None);
+                }
+                TableChange::DropColumn {
+                    column: find_column(table, column)?.id,
+                    cascade: *cascade,
+                }
+            }
+            AlterTableAction::ColumnType { column, sql_type } => {
+                let found = find_column(table, column)?;
+                check_widening(found, *sql_type, column)?;
+                TableChange::AlterType { column: found.id, sql_type: *sql_type }
+            }
+            AlterTableAction::ColumnEncode { column, encode } => {
+                let found = find_column(table, column)?;
+                let encode = definition::encoding(encode, found.sql_type)?;
+                TableChange::SetColumnEncode { column: found.id, encode: Some(encode) }
+            }
+            AlterTableAction::SetDefault { column, default } => {
+                let found = find_column(table, column)?;
+                let (text, sql_type) = (default.text.clone(), found.sql_type);
+                let id = found.id;
+                let scope = self.scope(&[])?;
+                let checked = text.clone();
+                sql::on_big_stack(move || {
+                    scope.binder().default(&checked, sql_type).map(drop)
+                })
+                .await?;
+                TableChange::SetColumnDefault { column: id, default: Some(text) }
+            }
+            AlterTableAction::DropDefault { column } => TableChange::SetColumnDefault {
+                column: find_column(table, column)?.id,
+                default: None,
+            },
+            AlterTableAction::AddConstraint(constraint) => {
+                let context = self.context()?;
+                let engine = Arc::clone(&self.leader.engine);
+                let relations = SessionRelations { context, engine };
+                let find = |name: &sql::ast::ObjectName| found_table(&relations, name);
+                TableChange::AddConstraint(definition::constraint(
+                    table,
+                    constraint.name.as_ref(),
+                    &constraint.kind,
+                    &find,
+                )?)
+            }
+            AlterTableAction::DropConstraint { name, .. } => {
+                TableChange::DropConstraint { name: name.name.clone() }
+            }
+            // Encodings are chosen by sampling unless one is declared.
+            AlterTableAction::EncodeAuto => return Ok(None),
+            other => return Err(refused(other)),
+        }))
+    }
+
+    fn exists_notice(&mut self, name: &Ident, table: &Table) {
+        let notice = error!(
+            DuplicateColumn,
+            "column \"{}\" of relation \"{}\" already exists, skipping", name.name, table.name
+        );
+        self.notice(Severity::Notice, notice);
+    }
+
+    async fn add_column(
+        &mut self,
+        table: &Arc<Table>,
+        def: &sql::ast::ColumnDef,
+    ) -> Result<TableChange> {
+        let fault = |error: Error| at(error, def.name.position);
+        if def.distkey || def.sortkey || def.primary_key || def.unique || def.references.is_some()
+        {
+            return Err(fault(Error::unsupported(
+                "ADD COLUMN takes no keys and no constraints",
+            )
+            .hint("Add a constraint with ADD CONSTRAINT, a key with ALTER DISTKEY or SORTKEY.")));
+        }
+        if def.identity.is_some() {
+            return Err(fault(Error::unsupported("ADD COLUMN cannot add an identity column")));
+        }
+        if table.columns.len() >= definition::COLUMNS_MAX {
+            return Err(error!(
+                TooManyColumns,
+                "tables can have at most {} columns",
+                definition::COLUMNS_MAX
+            ));
+        }
+        let column = definition::column(def, table.next_column, &table.columns)?;
+        let state = self.work.state(&self.leader.catalog);
+        let filled = state.table_rows(table.oid) > 0;
+        if filled && !column.nullable && column.default.is_none() {
+            return Err(fault(error!(
+                InvalidTableDefinition,
+                "ADD COLUMN of a NOT NULL column needs a default"
+            )));
+        }
+        if filled && column.default.is_some() {
+            return Err(fault(Error::unsupported(
+                "ADD COLUMN with a default is not supported on a table with rows",
+            )
+            .hint("Add the column without a default, or CREATE TABLE AS with the new column.")));
+        }
+        self.check_defaults(&Table { columns: vec![column.clone()], ..Table::default() }).await?;
+        Ok(TableChange::AddColumn(column))
+    }
+}
+
+/// Only a VARCHAR may change its type, and only to a longer one.
+fn check_widening(column: &catalog::Column, to: SqlType, name: &Ident) -> Result<()> {
+    let to = to.checked()?;
+    match (column.sql_type, to) {
+        (SqlType::Varchar(old), SqlType::Varchar(new)) if new >= old => Ok(()),
+        (SqlType::Varchar(old), SqlType::Varchar(_)) => Err(at(
+            error!(
+                FeatureNotSupported,
+                "cannot reduce the length of column \"{}\" below {old}", column.name
+            ),
+            name.position,
+        )),
+        (old, _) => Err(at(
+            error!(
+                FeatureNotSupported,
+                "cannot alter type of column \"{}\" from {old} to {to}", column.name
+            )
+            .hint("Only a VARCHAR can change, to a longer VARCHAR."),
+            name.position,
+        )),
+    }
+}
+
+fn refused(action: &AlterTableAction) -> Error {
+    match action {
+        AlterTableAction::SetNotNull { .. } | AlterTableAction::DropNotNull { .. } => {
+            Error::unsupported("ALTER COLUMN SET or DROP NOT NULL is not supported")
+                .hint("Nullability is fixed when a column is made.")
+        }
+        AlterTableAction::AppendFrom { .. } => {
+            Error::unsupported("ALTER TABLE APPEND is not supported")
+                .hint("Use INSERT INTO ... SELECT.")
+        }
+        _ => Error::unsupported("this ALTER TABLE action is not supported"),
+    }
+}

@@ -1,0 +1,32 @@
+//! SELECT.
+
+use std::sync::Arc;
+
+use base::client::{Outcome, Value};
+use base::{Result, SqlType};
+use sql::ast::Query;
+
+use crate::client::{ClientSession, Run};
+use crate::planning::{Fresh, with_values};
+
+impl ClientSession {
+    /// Runs a query; `fresh` is the plan made while describing it.
+    pub(crate) async fn select(
+        &mut self,
+        query: &Query,
+        wanted: &[SqlType],
+        fresh: Option<Fresh>,
+        values: Vec<Value>,
+        run: &Run,
+    ) -> Result<Outcome> {
+        let state = self.work.state(&self.leader.catalog);
+        let fresh = match fresh.filter(|fresh| fresh.holds(&state, &self.settings)) {
+            Some(fresh) => fresh,
+            None => self.bind_query(query, wanted).await?,
+        };
+        let columns = Arc::clone(&fresh.columns);
+        let plan = with_values(fresh.bound.plan, &fresh.bound.parameters, values)?;
+        let batches = self.stream(plan, run).await?;
+        Ok(Outcome::Rows { columns, batches, verb: "SELECT", counted: true })
+    }
+}

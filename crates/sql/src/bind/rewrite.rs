@@ -1,0 +1,372 @@
+//! The query tree before planning: Redshift's forms made into those that the planner knows, and
+//! a name for every output column.
+//!
+//! Names are made here because only the text tells `count(*)` from `sum(x) + 1`: Redshift calls
+//! them `count` and `?column?`.
+
+use std::ops::ControlFlow;
+
+use base::{Error, Result, error};
+use sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TopQuantity, UnaryOperator, Value, VisitMut,
+    VisitorMut,
+};
+use sqlparser::tokenizer::Span;
+
+use crate::text::Source;
+
+/// Ends the part of an internal column name that a client sees.
+pub(crate) const MARK: char = '\u{1}';
+
+/// What Redshift shows for an expression that has no name of its own.
+pub(crate) const UNNAMED: &str = "?column?";
+
+/// The name of an output column as a client sees it.
+pub(crate) fn shown(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+/// Rewrites a query in place.
+///
+/// # Errors
+/// 0A000 for clauses that are not served.
+pub(crate) fn rewrite(query: &mut Query, source: &Source) -> Result<()> {
+    let mut rewriter = Rewriter { source };
+    match query.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Rewrites a lone expression in place.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(crate) fn rewrite_expr(expr: &mut Expr, source: &Source) -> Result<()> {
+    let mut rewriter = Rewriter { source };
+    match expr.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    source: &'a Source,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Err(error) = limit(query) {
+            return ControlFlow::Break(error);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match self.select(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let TableFactor::Function { name, .. } | TableFactor::Table { name, args: Some(_), .. } =
+            factor
+        {
+            unqualify(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.expr(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// TOP n is LIMIT n; LIMIT ALL and FETCH FIRST are made plain.
+fn limit(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    let Some(top) = select.top.take() else { return Ok(()) };
+    if top.with_ties || top.percent {
+        return Err(Error::unsupported("TOP … PERCENT or WITH TIES is not supported"));
+    }
+    let count = match top.quantity {
+        Some(TopQuantity::Constant(n)) => number(&n.to_string()),
+        Some(TopQuantity::Expr(expr)) => expr,
+        None => return Ok(()),
+    };
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: vec![] });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(count),
+        Some(_) => return Err(error!(SyntaxError, "TOP and LIMIT cannot be used together")),
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Expr {
+    Expr::Value(Value::Number(text.to_owned(), false).into())
+}
+
+fn text(text: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text.to_owned()).into())
+}
+
+/// Drops `pg_catalog.` from a function's name.
+fn unqualify(name: &mut ObjectName) {
+    let first = name.0.first().and_then(|part| part.as_ident());
+    if name.0.len() == 2 && first.is_some_and(|first| first.value == "pg_catalog") {
+        name.0.remove(0);
+    }
+}
+
+/// A call of a function by its plain name.
+fn call(name: &str, args: Vec<Expr>, span: Span) -> Expr {
+    let ident = Ident::with_span(span, name);
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(ident)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// Words that are functions without parentheses.
+const BARE_FUNCTIONS: &[&str] =
+    &["sysdate", "current_user", "session_user", "user", "current_user_id", "current_schema"];
+
+/// Functions whose first argument is a bare word that names a part of a date.
+const DATE_PART_FIRST: &[&str] =
+    &["dateadd", "datediff", "date_add", "date_diff", "date_part", "pgdate_part", "date_trunc"];
+
+impl Rewriter<'_> {
+    fn select(&self, select: &mut Select) -> Result<()> {
+        if !select.connect_by.is_empty() {
+            return Err(Error::unsupported("CONNECT BY is not supported")
+                .hint("WITH RECURSIVE walks a hierarchy."));
+        }
+        if select.into.is_some() {
+            return Err(error!(SyntaxError, "SELECT ... INTO is not allowed here"));
+        }
+        if let GroupByExpr::Expressions(_, modifiers) = &select.group_by
+            && !modifiers.is_empty()
+        {
+            return Err(Error::unsupported("GROUP BY … WITH is not supported"));
+        }
+        name_items(&mut select.projection, self.source);
+        Ok(())
+    }
+
+    fn expr(&self, expr: &mut Expr) -> Result<()> {
+        match expr {
+            Expr::Identifier(ident) => {
+                let bare = ident.quote_style.is_none()
+                    && BARE_FUNCTIONS.contains(&ident.value.as_str());
+                if bare {
+                    *expr = call(&ident.value, Vec::new(), ident.span);
+                }
+            }
+            Expr::Function(function) => {
+                unqualify(&mut function.name);
+                date_part_argument(function);
+            }
+            Expr::Cast { expr: inner, kind: CastKind::Cast | CastKind::DoubleColon, .. } => {
+                negative_literal(inner);
+            }
+            Expr::Convert { data_type: Some(data_type), expr: inner, target_before_value, .. }
+                if *target_before_value =>
+            {
+                let inner = std::mem::replace(inner.as_mut(), number("0"));
+                *expr = cast(inner, data_type.clone());
+            }
+            Expr::OuterJoin(_) => {
+                return Err(Error::unsupported("the (+) form of an outer join is not supported")
+                    .hint("Write LEFT JOIN or RIGHT JOIN."));
+            }
+            Expr::Prior(_) => return Err(Error::unsupported("PRIOR is not supported")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// `- 32768` under a cast is one number, so that it is in range.
+fn negative_literal(expr: &mut Expr) {
+    if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+        && let Expr::Value(value) = inner.as_ref()
+        && let Value::Number(digits, long) = &value.value
+    {
+        let negative = Value::Number(format!("-{digits}"), *long);
+        *expr = Expr::Value(negative.into());
+    }
+}
+
+/// `dateadd(month, …)`: the bare word becomes a literal.
+fn date_part_argument(function: &mut Function) {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
+    if !DATE_PART_FIRST.contains(&name.value.to_lowercase().as_str()) {
+        return;
+    }
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
+        && let Expr::Identifier(word) = first
+    {
+        *first = text(&word.value.to_lowercase());
+    }
+}
+
+/// Gives every item without a name the name that Redshift would show, and tells equal names
+/// apart by a suffix after [`MARK`].
+fn name_items(items: &mut [SelectItem], source: &Source) {
+    let wildcard = items.iter().any(|item| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    });
+    let mut seen: Vec<String> = Vec::new();
+    for (n, item) in items.iter_mut().enumerate() {
+        let (name, alias) = match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = column_name(expr, source);
+                let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+                // After a wildcard the same column may have been there already.
+                let repeated = seen.contains(&name) || (plain && wildcard);
+                if plain && !repeated && !bare_function(expr) {
+                    seen.push(name);
+                    continue;
+                }
+                let alias = if repeated { marked(&name, n) } else { name.clone() };
+                (name, alias)
+            }
+            SelectItem::ExprWithAlias { alias, .. } => {
+                let name = alias.value.clone();
+                let unique = if seen.contains(&name) { marked(&name, n) } else { name.clone() };
+                (name, unique)
+            }
+            SelectItem::Wildcard(_)
+            | SelectItem::QualifiedWildcard(..)
+            | SelectItem::ExprWithAliases { .. } => continue,
+        };
+        seen.push(name);
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                std::mem::replace(expr, number("0"))
+            }
+            _ => continue,
+        };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
+    }
+}
+
+fn marked(name: &str, n: usize) -> String {
+    format!("{name}{MARK}{n}")
+}
+
+fn bare_function(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&ident.value.as_str()))
+}
+
+/// The name of an expression as PostgreSQL makes it: of a column, a function, the column or type
+/// of a cast, `case`, else `?column?`.
+pub(crate) fn column_name(expr: &Expr, source: &Source) -> String {
+    strong_name(expr).unwrap_or_else(|| match expr {
+        Expr::Cast { data_type, .. } => type_label(data_type),
+        Expr::Convert { data_type: Some(data_type), .. } => type_label(data_type),
+        Expr::TypedString(typed) => type_label(&typed.data_type),
+        Expr::Case { else_result, .. } => {
+            let last = else_result.as_deref().and_then(strong_name);
+            last.unwrap_or_else(|| "case".to_owned())
+        }
+        Expr::Interval(_) => "interval".to_owned(),
+        Expr::Nested(inner) => column_name(inner, source),
+        _ => UNNAMED.to_owned(),
+    })
+}
+
+fn strong_name(expr: &Expr) -> Option<String> {
+    Some(match expr {
+        Expr::Identifier(ident) => ident.value.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last()?.value.clone(),
+        Expr::CompoundFieldAccess { root, .. } => return strong_name(root),
+        Expr::Function(function) => {
+            let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
+            function_label(&name).to_owned()
+        }
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => {
+            return strong_name(expr);
+        }
+        Expr::Convert { expr, .. } => return strong_name(expr),
+        Expr::Extract { .. } => "date_part".to_owned(),
+        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(sqlparser::ast::TrimWhereField::Leading) => "ltrim".to_owned(),
+            Some(sqlparser::ast::TrimWhereField::Trailing) => "rtrim".to_owned(),
+            _ => "btrim".to_owned(),
+        },
+        Expr::Position { .. } => "position".to_owned(),
+        Expr::Ceil { .. } => "ceil".to_owned(),
+        Expr::Floor { .. } => "floor".to_owned(),
+        Expr::Overlay { .. } => "overlay".to_owned(),
+        Expr::AtTimeZone { .. } => "timezone".to_owned(),
+        Expr::Exists { .. } => UNNAMED.to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Subquery(query) => return subquery_name(query),
+        _ => return None,
+    })
+}
+
+fn subquery_name(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.first()? {
+        SelectItem::UnnamedExpr(expr) => strong_name(expr),
+        SelectItem::ExprWithAlias { alias, .. } => Some(shown(&alias.value).to_owned()),
+        _ => None,
+    }
+}
+
+/// Redshift shows some functions under the name of what they become.
+fn function_label(name: &str) -> &str {
+    match name {
+        "dateadd" => "date_add",
+        "datediff" => "date_diff",
+        "approx_distinct" => "count",
+        "nvl" => "coalesce",
+        "decode" | "nvl2" => "case",
+        "pgdate_part" => "date_part",
+        other => other,
+    }
+}
+
+/// The name of a cast literal: the type's name.
+fn type_label(data_type: &DataType) -> String {
+    match crate::parse::cast_type(data_type) {
+        Ok(sql_type) => sql_type.pg_name().to_owned(),
+        Err(_) => UNNAMED.to_owned(),
+    }
+}

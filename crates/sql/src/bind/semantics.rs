@@ -1,0 +1,203 @@
+//! Redshift's meaning put into a planned query, before DataFusion coerces types: whole numbers are
+//! INTEGER when they fit, casts follow Redshift's rules, names of types are honoured.
+
+use arrow_schema::DataType;
+use base::{Result, SqlType};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+
+use crate::bind::BinderOptions;
+use crate::bind::context::written_type;
+use crate::functions::cast;
+
+type Planned<T> = datafusion::common::Result<T>;
+
+/// Rewrites the expressions of a whole plan.
+pub(crate) fn apply(plan: LogicalPlan, options: &BinderOptions) -> Planned<LogicalPlan> {
+    // The work table of a recursive query has its types already.
+    let narrow = !has_recursion(&plan)?;
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::TableScan(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let narrow = narrow && !matches!(node, LogicalPlan::Limit(_));
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| one(expr, &schema, narrow, options))?;
+            Ok(expr.update_data(|expr| name.restore(expr)))
+        })?;
+        node.map_data(refresh)
+    })?;
+    Ok(rewritten.data)
+}
+
+/// Rewrites one expression that stands over `schema`.
+pub(crate) fn apply_expr(
+    expr: Expr,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Planned<Expr> {
+    Ok(expr.transform_up(|expr| one(expr, schema, true, options))?.data)
+}
+
+fn has_recursion(plan: &LogicalPlan) -> Planned<bool> {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_))))
+}
+
+/// A node's schema after its expressions changed. DataFusion keeps that of VALUES as it was.
+fn refresh(node: LogicalPlan) -> Planned<LogicalPlan> {
+    match node {
+        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+        other => other.recompute_schema(),
+    }
+}
+
+fn one(
+    expr: Expr,
+    schema: &DFSchema,
+    narrow: bool,
+    options: &BinderOptions,
+) -> Planned<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::Literal(ScalarValue::Int64(Some(n)), metadata) if narrow => {
+            match i32::try_from(n) {
+                Ok(n) => Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(n)), metadata)),
+                Err(_) => {
+                    Transformed::no(Expr::Literal(ScalarValue::Int64(Some(n)), metadata))
+                }
+            }
+        }
+        Expr::Literal(ScalarValue::UInt64(Some(n)), metadata) => {
+            let value = ScalarValue::Decimal128(Some(i128::from(n)), 20, 0);
+            Transformed::yes(Expr::Literal(value, metadata))
+        }
+        Expr::Cast(Cast { expr, field }) => match written_type(&field) {
+            Some(to) => Transformed::yes(convert(*expr, to, schema, false, options)?),
+            None => Transformed::no(Expr::Cast(Cast { expr, field })),
+        },
+        Expr::TryCast(TryCast { expr, field }) => match written_type(&field) {
+            Some(to) => Transformed::yes(convert(*expr, to, schema, true, options)?),
+            None => Transformed::no(Expr::TryCast(TryCast { expr, field })),
+        },
+        Expr::AggregateFunction(mut call) if takes_fraction(call.func.name()) => {
+            for arg in &mut call.params.args {
+                float_literal(arg);
+            }
+            Transformed::yes(Expr::AggregateFunction(call))
+        }
+        other => Transformed::no(other),
+    })
+}
+
+/// Aggregates whose fraction DataFusion wants as a float literal.
+fn takes_fraction(name: &str) -> bool {
+    matches!(name, "percentile_cont" | "approx_percentile_cont" | "quantile_cont")
+}
+
+fn float_literal(expr: &mut Expr) {
+    if let Expr::Literal(value @ ScalarValue::Decimal128(Some(_), ..), _) = expr
+        && let Ok(float) = value.cast_to(&DataType::Float64)
+    {
+        *value = float;
+    }
+}
+
+/// A cast by Redshift's rules. Where Arrow's kernel has the same meaning it is left to DataFusion,
+/// which can see through it; a literal is computed now.
+pub(crate) fn convert(
+    expr: Expr,
+    to: SqlType,
+    schema: &DFSchema,
+    lenient: bool,
+    options: &BinderOptions,
+) -> Planned<Expr> {
+    let from = expr.get_type(schema)?;
+    if lenient {
+        let call = cast::call(cast::Mode::Try, expr, to, "");
+        return folded(call, options);
+    }
+    if plain(&from, to) {
+        return Ok(if from == to.arrow() && SqlType::of_arrow(&from) == to {
+            // Kept so that the name of the expression stays.
+            expr
+        } else {
+            Expr::Cast(Cast::new(Box::new(expr), to.arrow()))
+        });
+    }
+    folded(cast::call(cast::Mode::Explicit, expr, to, ""), options)
+}
+
+fn folded(expr: Expr, options: &BinderOptions) -> Planned<Expr> {
+    let constant = match &expr {
+        Expr::ScalarFunction(call) => {
+            call.args.iter().all(|arg| matches!(arg, Expr::Literal(..)))
+        }
+        _ => false,
+    };
+    if !constant {
+        return Ok(expr);
+    }
+    crate::bind::fold(expr, options).map_err(crate::bind::context::external)
+}
+
+/// True where Arrow's cast does what Redshift does.
+fn plain(from: &DataType, to: SqlType) -> bool {
+    let integer = from.is_integer();
+    let float = from.is_floating();
+    let decimal = matches!(from, DataType::Decimal128(..));
+    if matches!(from, DataType::Null) {
+        return SqlType::of_arrow(&to.arrow()) == to;
+    }
+    match to {
+        SqlType::SmallInt | SqlType::Integer | SqlType::BigInt => {
+            integer || matches!(from, DataType::Boolean)
+        }
+        SqlType::Real | SqlType::Double => integer || float || decimal,
+        SqlType::Decimal { .. } => integer || decimal,
+        SqlType::Boolean => matches!(from, DataType::Boolean),
+        SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz => {
+            matches!(from, DataType::Date32 | DataType::Timestamp(..))
+        }
+        SqlType::Time => matches!(from, DataType::Time64(_) | DataType::Timestamp(_, None)),
+        SqlType::Interval => matches!(from, DataType::Interval(_) | DataType::Duration(_)),
+        _ => false,
+    }
+}
+
+/// An assignment of a value to a column's type: like [`convert`], but a value that does not fit
+/// is an error.
+pub(crate) fn assign(
+    expr: Expr,
+    to: SqlType,
+    column: &str,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Result<Expr, datafusion::common::DataFusionError> {
+    let from = expr.get_type(schema)?;
+    if from == DataType::Null {
+        return Ok(Expr::Literal(ScalarValue::try_from(&to.arrow())?, None));
+    }
+    if from == to.arrow() && SqlType::of_arrow(&from) == to && !to.arrow().is_string() {
+        return Ok(expr);
+    }
+    if plain(&from, to) {
+        return Ok(Expr::Cast(Cast::new(Box::new(expr), to.arrow())));
+    }
+    folded(cast::call(cast::Mode::Assign, expr, to, column), options)
+}
+
+trait IsString {
+    fn is_string(&self) -> bool;
+}
+
+impl IsString for DataType {
+    fn is_string(&self) -> bool {
+        matches!(self, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    }
+}

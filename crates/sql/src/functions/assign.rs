@@ -1,0 +1,98 @@
+//! The NOT NULL check of an assignment, as a function so that it runs where the rows are.
+
+use arrow_array::{Array, StringArray};
+use arrow_schema::{DataType, Field, FieldRef};
+use base::error;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use std::sync::{Arc, LazyLock};
+
+use super::Planned;
+use crate::bind::external;
+
+static NOT_NULL: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    let signature = Signature::any(3, Volatility::Volatile);
+    Arc::new(ScalarUDF::new_from_impl(NotNull { signature }))
+});
+
+/// `assign_not_null(value, 'column', 'table')`: the value, or 23502. Volatile, so that no rule
+/// computes it away or moves it above a filter.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct NotNull {
+    signature: Signature,
+}
+
+/// The value checked.
+pub(crate) fn not_null(value: Expr, column: &str, table: &str) -> Expr {
+    let text = |text: &str| Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None);
+    let args = vec![value, text(column), text(table)];
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&NOT_NULL), args))
+}
+
+fn text_of(value: Option<&ColumnarValue>) -> String {
+    match value {
+        Some(ColumnarValue::Scalar(scalar)) => {
+            scalar.try_as_str().flatten().unwrap_or_default().to_owned()
+        }
+        Some(ColumnarValue::Array(array)) => array
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .filter(|array| !array.is_empty())
+            .map(|array| array.value(0).to_owned())
+            .unwrap_or_default(),
+        None => String::new(),
+    }
+}
+
+impl ScalarUDFImpl for NotNull {
+    fn name(&self) -> &'static str {
+        "assign_not_null"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Planned<DataType> {
+        Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Planned<FieldRef> {
+        let field = match args.arg_fields.first() {
+            Some(field) => Field::new("", field.data_type().clone(), true)
+                .with_metadata(field.metadata().clone()),
+            None => Field::new("", DataType::Null, true),
+        };
+        Ok(Arc::new(field))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Planned<ColumnarValue> {
+        let missing = match args.args.first() {
+            Some(ColumnarValue::Array(array)) => array.logical_null_count() > 0,
+            Some(ColumnarValue::Scalar(scalar)) => args.number_rows > 0 && scalar.is_null(),
+            None => false,
+        };
+        if missing {
+            let column = text_of(args.args.get(1));
+            let table = text_of(args.args.get(2));
+            return Err(external(
+                error!(
+                    NotNullViolation,
+                    "cannot insert a NULL value into column {column} of table \"{table}\""
+                )
+                .table(table)
+                .column(column),
+            ));
+        }
+        Ok(args.args.into_iter().next().unwrap_or(ColumnarValue::Scalar(ScalarValue::Null)))
+    }
+}
+
+/// The functions.
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    vec![NOT_NULL.as_ref().clone()]
+}
