@@ -9,8 +9,9 @@ use catalog::op::{Op, UserChange};
 use catalog::{Catalog, User, Verifiers};
 use clap::Args;
 use exec::{Cluster, Engine, EngineConfig, Extensions};
+use ingest::Sources;
 use object_store::ObjectStore;
-use remote::{Access, EgressPolicy, LoadDirectory, S3Options, StoreOptions, StoreUrl};
+use remote::{EgressPolicy, LoadDirectory, S3Options, StoreOptions, StoreUrl};
 use session::{LeaderConfig, LeaderNode};
 use wire::{Server, ServerOptions, Tls};
 
@@ -69,14 +70,14 @@ impl AccessOptions {
     }
 
     /// What a statement may read.
-    pub(crate) fn access(&self) -> Result<Access> {
+    pub(crate) fn sources(&self) -> Result<Sources> {
         let s3 = self.s3();
         let mut egress = EgressPolicy::parse(&self.allow_egress)?;
         if s3.endpoint.is_some() {
             egress = egress.allow_endpoint("bucket", &s3)?;
         }
         let load = self.load_dir.as_deref().map(LoadDirectory::open).transpose()?;
-        Ok(Access { s3, egress, load })
+        Ok(Sources { s3, egress, load })
     }
 
     /// Opens the store at `url`.
@@ -118,10 +119,10 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// What plans carry beyond DataFusion's own operators and functions.
-pub(crate) fn extensions() -> Extensions {
-    let functions = sql::functions();
+pub(crate) fn extensions(sources: &Sources) -> Extensions {
+    let functions = sql::extensions();
     Extensions {
-        codecs: vec![ingest::codec()],
+        codecs: vec![ingest::codec(sources.clone())],
         scalar: functions.scalar,
         aggregate: functions.aggregate,
         window: functions.window,
@@ -134,7 +135,7 @@ pub(crate) struct LeaderParts {
     pub(crate) engine: EngineConfig,
     pub(crate) cluster: Cluster,
     pub(crate) nodes: u16,
-    pub(crate) access: Access,
+    pub(crate) sources: Sources,
     pub(crate) listen: SocketAddr,
     pub(crate) tls: Tls,
     pub(crate) require_tls: bool,
@@ -167,10 +168,11 @@ pub(crate) async fn start_leader(parts: LeaderParts) -> Result<RunningLeader> {
     }
     let generated_password = set_admin(&catalog, parts.admin_password).await?;
     catalog.remove_orphans(&catalog.orphans().await?).await?;
-    let engine = Engine::start(parts.engine, parts.store, parts.cluster, extensions())?;
+    ingest::remove_stale(&parts.store).await?;
+    let engine = Engine::start(parts.engine, parts.store, parts.cluster, extensions(&parts.sources))?;
     engine.require_all_nodes().await?;
     let config = LeaderConfig {
-        copy: ingest::Sources { access: parts.access },
+        copy: parts.sources,
         statement_timeout_ms: 0,
         connections_max: 500,
         query_memory_bytes: None,

@@ -51,6 +51,7 @@ pub(crate) async fn compute(arguments: ComputeArguments) -> Result<()> {
         tls: manage::read_certificates(&arguments.certificates, Role::Compute)?,
         engine: arguments.node.engine(arguments.slices, 1, arguments.spill_dir.clone()),
     };
+    let sources = arguments.node.access.sources()?;
     let shutdown = CancellationToken::new();
     let ending = shutdown.clone();
     base::task::spawn("compute shutdown", async move {
@@ -61,7 +62,7 @@ pub(crate) async fn compute(arguments: ComputeArguments) -> Result<()> {
         ending.cancel();
     });
     print_line(&format!("{}{address}", manage::READY_PREFIX));
-    NodeServer::serve_on(listener, config, store, extensions(), shutdown).await
+    NodeServer::serve_on(listener, config, store, extensions(&sources), shutdown).await
 }
 
 /// Returns when standard input ends.
@@ -126,7 +127,7 @@ pub(crate) async fn leader(arguments: LeaderArguments) -> Result<()> {
         engine: arguments.node.engine(slices, 1, arguments.spill_dir),
         cluster: remote_cluster(&arguments.nodes, &arguments.certificates)?,
         nodes,
-        access: arguments.node.access.access()?,
+        sources: arguments.node.access.sources()?,
         listen: SocketAddr::new(arguments.host, arguments.port),
         tls: Tls::load_or_create(&arguments.tls)?,
         require_tls: arguments.require_tls,

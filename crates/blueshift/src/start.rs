@@ -132,7 +132,7 @@ async fn begin(arguments: StartArguments) -> Result<Running> {
         engine: arguments.node.engine(shape.slices, share, spill),
         cluster,
         nodes: shape.nodes,
-        access: arguments.node.access.access()?,
+        sources: arguments.node.access.sources()?,
         listen: SocketAddr::new(arguments.host, arguments.port),
         tls: Tls::load_or_create(&made(directory.tls())?)?,
         require_tls: arguments.require_tls,

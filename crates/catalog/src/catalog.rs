@@ -37,7 +37,9 @@ pub struct Options {
     pub retry_delay: Duration,
     /// How many log records are read at once at start.
     pub replay_reads: usize,
-    pub(crate) rules: Rules,
+    /// The rules of the protocol; only the simulation breaks one.
+    #[doc(hidden)]
+    pub rules: Rules,
 }
 
 impl Default for Options {

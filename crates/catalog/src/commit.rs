@@ -21,7 +21,7 @@ use crate::state::{Conflicts, State};
 /// The rules of the protocol, each of which holds in production. The simulation turns one off
 /// at a time and must then see a committed transaction lost or an aborted one alive.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// An error of the put is not an answer: the slot is read back.
     pub(crate) read_back: bool,
     /// A record that was seen in the slot after a failed put is put again, so that the store
@@ -125,7 +125,9 @@ impl Slot<'_> {
                 Ok(Some(true)) if taken || !rules.confirm => return Ok(mine),
                 Ok(Some(true)) => {}
                 Ok(Some(false)) => return Ok(Outcome::Another),
-                Ok(None) if why.sqlstate() == base::SqlState::DiskFull => {
+                // A full disk is an answer only to the first put: an earlier one whose outcome is
+                // unknown may still arrive.
+                Ok(None) if attempts == 0 && why.sqlstate() == base::SqlState::DiskFull => {
                     return Ok(Outcome::Refused(why));
                 }
                 Ok(None) => {}

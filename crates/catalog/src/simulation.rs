@@ -6,7 +6,7 @@
 //! not, nobody ever saw a commit that is not there, and every file that the state names exists.
 //! The same histories run against protocols with one rule broken, which must be caught.
 
-mod store;
+pub(crate) mod store;
 mod world;
 
 use crate::commit::Rules;

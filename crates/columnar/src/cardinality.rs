@@ -27,7 +27,8 @@ impl Sketch {
     #[inline(always)]
     pub(crate) fn add_hash(&mut self, hash: u64) {
         let index = (hash >> (64 - PRECISION)) as usize;
-        let rank = ((hash << PRECISION) | (1 << (PRECISION - 1))).leading_zeros() as u8 + 1;
+        // Trailing zeros: counting them is one fast instruction on every x86-64.
+        let rank = (hash | 1 << (64 - PRECISION)).trailing_zeros() as u8 + 1;
         let register = &mut self.registers[index];
         *register = (*register).max(rank);
     }

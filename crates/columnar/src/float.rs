@@ -40,7 +40,10 @@ pub(crate) fn key_of_bits(real: bool, bits: i64) -> i64 {
 pub(crate) enum FloatBody {
     Bits(IntStream),
     /// Value = integer ÷ power of ten, exactly.
-    Scaled { power: f64, stream: IntStream },
+    Scaled {
+        power: f64,
+        stream: IntStream,
+    },
 }
 
 impl FloatBody {
@@ -155,8 +158,8 @@ impl<T: Float> FloatReader<'_, T> {
     }
 }
 
-/// Writes a body from bit patterns as streams carry them and returns its tag.
-pub(crate) fn write(bits: &[i64], real: bool, menu: Menu, out: &mut Vec<u8>) -> u8 {
+/// Writes a body from bit patterns as streams carry them.
+pub(crate) fn write(bits: &[i64], real: bool, menu: Menu, out: &mut Vec<u8>) {
     let width = if real { 4 } else { 8 };
     if menu != Menu::Plain
         && let Some((scale, whole)) = scaled(bits, real)
@@ -165,13 +168,12 @@ pub(crate) fn write(bits: &[i64], real: bool, menu: Menu, out: &mut Vec<u8>) -> 
         out.extend_from_slice(&[tag::SCALED, scale]);
         encode(&whole, 8, menu, out);
         if out.len() - start < plain_bytes(bits.len(), width) {
-            return tag::SCALED;
+            return;
         }
         out.truncate(start);
     }
     out.push(tag::BITS);
     encode(bits, width, menu, out);
-    tag::BITS
 }
 
 /// The least power of ten of which every number is exactly a whole multiple.

@@ -26,6 +26,7 @@ pub(crate) const BLOCK_ROWS_MAX: usize = 1 << 20;
 /// What a segment holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Footer {
+    /// Rows of the segment.
     pub rows: u64,
     /// Rows of every block but the last of a column; a block may have fewer where its text
     /// would exceed the block's byte limit, so take row numbers from [`BlockIndex::rows`].
@@ -43,7 +44,9 @@ pub struct Footer {
 /// Where one column's blocks are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnIndex {
+    /// The column's id in its table.
     pub id: ColumnId,
+    /// The type that it had when the segment was written.
     pub sql_type: SqlType,
     /// The ENCODE that was asked for.
     pub encode: Encode,
@@ -58,9 +61,11 @@ pub struct BlockIndex {
     pub offset: u64,
     /// In bytes.
     pub len: u32,
+    /// At least 1.
     pub rows: u32,
     /// CRC-32C of the block's bytes.
     pub checksum: u32,
+    /// What is known of its values.
     pub zone: Zone,
 }
 
@@ -327,9 +332,7 @@ pub(crate) fn type_tag(sql_type: SqlType) -> (u8, u32) {
         SqlType::BigInt => (4, 0),
         SqlType::Real => (5, 0),
         SqlType::Double => (6, 0),
-        SqlType::Decimal { precision, scale } => {
-            (7, u32::from(precision) << 8 | u32::from(scale))
-        }
+        SqlType::Decimal { precision, scale } => (7, u32::from(precision) << 8 | u32::from(scale)),
         SqlType::Char(len) => (8, len),
         SqlType::Varchar(len) => (9, len),
         SqlType::Date => (10, 0),

@@ -10,7 +10,7 @@ mod plan;
 use bytes::Bytes;
 
 pub(crate) use filter::{IntTest, WideTest, code_test};
-pub(crate) use plan::{Menu, encode, plain_bytes};
+pub(crate) use plan::{Menu, bounds, encode, encode_within, plain_bytes};
 
 use crate::VECTOR_ROWS;
 use crate::layout::{Parsed, Reader, fault, i64_at};
@@ -70,11 +70,23 @@ pub(crate) enum IntEncoding {
     Packed(Packed),
     /// `bases` has the first value of each vector; code `i > 0` of a vector is the step from its
     /// predecessor, less `codes.reference`, divided by `codes.factor`.
-    Delta { bases: Bytes, codes: Packed },
-    Runs { values: Box<IntStream>, lengths: Box<IntStream> },
-    Dictionary { values: Box<IntStream>, codes: Box<IntStream> },
+    Delta {
+        bases: Bytes,
+        codes: Packed,
+    },
+    Runs {
+        values: Box<IntStream>,
+        lengths: Box<IntStream>,
+    },
+    Dictionary {
+        values: Box<IntStream>,
+        codes: Box<IntStream>,
+    },
     /// Little-endian two's complement of `width` bytes.
-    Plain { width: u8, data: Bytes },
+    Plain {
+        width: u8,
+        data: Bytes,
+    },
 }
 
 /// Bit-packed codes: value = reference + code × factor.
@@ -143,10 +155,9 @@ impl IntStream {
     /// Decodes what every vector needs (runs, dictionaries) once.
     pub(crate) fn reader<T: Native>(&self) -> Parsed<IntReader<'_, T>> {
         let source = match &self.encoding {
-            IntEncoding::Runs { values, lengths } => Source::Runs {
-                ends: run_ends(lengths, self.rows)?,
-                values: values.decode()?,
-            },
+            IntEncoding::Runs { values, lengths } => {
+                Source::Runs { ends: run_ends(lengths, self.rows)?, values: values.decode()? }
+            }
             IntEncoding::Dictionary { values, codes } => Source::Dictionary {
                 values: values.decode()?,
                 codes: Box::new(codes.reader()?),
@@ -278,19 +289,23 @@ fn extend_scaled<W: Word, T: Native>(
     out: &mut Vec<T>,
 ) {
     if factor == 1 {
-        out.extend(lanes[..n].iter().map(|code| {
-            T::of(reference.wrapping_add(code.widen() as i64))
-        }));
+        out.extend(
+            lanes[..n].iter().map(|code| T::of(reference.wrapping_add(code.widen() as i64))),
+        );
     } else if W::BITS <= 32 && factor <= u64::from(u32::MAX) {
         // Both factors below 2^32: one hardware multiplication a lane.
         let factor = factor & u64::from(u32::MAX);
-        out.extend(lanes[..n].iter().map(|code| {
-            T::of(reference.wrapping_add(code.widen().wrapping_mul(factor) as i64))
-        }));
+        out.extend(
+            lanes[..n].iter().map(|code| {
+                T::of(reference.wrapping_add(code.widen().wrapping_mul(factor) as i64))
+            }),
+        );
     } else {
-        out.extend(lanes[..n].iter().map(|code| {
-            T::of(reference.wrapping_add(code.widen().wrapping_mul(factor) as i64))
-        }));
+        out.extend(
+            lanes[..n].iter().map(|code| {
+                T::of(reference.wrapping_add(code.widen().wrapping_mul(factor) as i64))
+            }),
+        );
     }
 }
 
@@ -379,11 +394,12 @@ fn append_plain<T: Native>(width: u8, data: &[u8], first: usize, n: usize, out: 
     let bytes = data[first * size..(first + n) * size].chunks_exact(size);
     match width {
         2 => out.extend(bytes.map(|b| T::of(i64::from(i16::from_le_bytes([b[0], b[1]]))))),
-        4 => out.extend(
-            bytes.map(|b| T::of(i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])))),
-        ),
-        _ => out.extend(bytes.map(|b| {
-            T::of(i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
-        })),
+        4 => out
+            .extend(bytes.map(|b| T::of(i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))))),
+        _ => {
+            out.extend(bytes.map(|b| {
+                T::of(i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+            }))
+        }
     }
 }

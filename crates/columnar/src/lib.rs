@@ -28,7 +28,7 @@ pub mod inspect;
 
 pub use block::Block;
 pub use encode::Encode;
-pub use footer::{BlockIndex, ColumnIndex, Footer, FORMAT_VERSION};
+pub use footer::{BlockIndex, ColumnIndex, FORMAT_VERSION, Footer};
 pub use fuzz::fuzz_segment;
 pub use predicate::{CompareOp, Predicate};
 pub use selection::Selection;

@@ -18,7 +18,7 @@ pub(crate) trait Word: BitPacking + Copy + Default + Ord + 'static {
     fn truncate(code: u64) -> Self;
     fn widen(self) -> u64;
     fn read(bytes: &[u8]) -> Self;
-    fn write(self, out: &mut Vec<u8>);
+    fn write(self, out: &mut [u8]);
     fn wrapping_sub(self, other: Self) -> Self;
 }
 
@@ -40,8 +40,9 @@ macro_rules! word {
                 field.copy_from_slice(bytes);
                 <$type>::from_le_bytes(field)
             }
-            fn write(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            #[inline(always)]
+            fn write(self, out: &mut [u8]) {
+                out.copy_from_slice(&self.to_le_bytes());
             }
             #[inline(always)]
             fn wrapping_sub(self, other: Self) -> Self {
@@ -96,8 +97,10 @@ fn pack_lanes<W: Word>(rows: usize, width: u8, out: &mut Vec<u8>, code: impl Fn(
             *lane = W::truncate(code(first + i));
         }
         pack_vector(usize::from(width), &lanes, &mut packed[..words]);
-        for word in &packed[..words] {
-            word.write(out);
+        let start = out.len();
+        out.resize(start + words * size_of::<W>(), 0);
+        for (bytes, word) in out[start..].chunks_exact_mut(size_of::<W>()).zip(&packed[..words]) {
+            word.write(bytes);
         }
     }
     pack_tail(rows - rows % VECTOR_ROWS..rows, width, out, code);

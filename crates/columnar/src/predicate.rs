@@ -44,9 +44,15 @@ impl CompareOp {
 /// the column's scale.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Predicate {
-    Compare { op: CompareOp, value: Datum },
+    Compare {
+        op: CompareOp,
+        value: Datum,
+    },
     /// Both bounds included; nothing qualifies when `low` exceeds `high`.
-    Between { low: Datum, high: Datum },
+    Between {
+        low: Datum,
+        high: Datum,
+    },
     In(Vec<Datum>),
     IsNull,
     IsNotNull,

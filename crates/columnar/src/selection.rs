@@ -189,7 +189,7 @@ impl Selection {
     }
 
     fn clear_past_end(&mut self) {
-        if self.rows % 64 != 0
+        if !self.rows.is_multiple_of(64)
             && let Some(last) = self.words.last_mut()
         {
             *last &= u64::MAX >> (64 - self.rows % 64);
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(selection.count(), 57 + 69);
         assert_eq!(Selection::from_bits(&selection.to_boolean_buffer()), selection);
         assert!(Selection::none(65).runs().next().is_none());
-        assert_eq!(Selection::all(65).runs().collect::<Vec<_>>(), [0..65]);
+        assert_eq!(Selection::all(65).runs().collect::<Vec<_>>(), vec![0..65; 1]);
         assert_eq!(Selection::all(0).count(), 0);
     }
 
@@ -223,7 +223,7 @@ mod tests {
         selection.and_hits(0, &hits);
         selection.and_hits(1, &hits);
         for row in 0..1_500 {
-            assert_eq!(selection.contains(row), row % VECTOR_ROWS % 3 == 0, "{row}");
+            assert_eq!(selection.contains(row), (row % VECTOR_ROWS).is_multiple_of(3), "{row}");
         }
     }
 }

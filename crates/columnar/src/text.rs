@@ -3,8 +3,8 @@
 //! `text::plan` chooses and writes encodings, `text::symbols` decompresses symbols, `text::views`
 //! makes Arrow's views. NULLs are empty strings here; the block keeps the validity.
 
-mod symbols;
 mod plan;
+mod symbols;
 mod views;
 
 use arrow_buffer::Buffer;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::integer::{IntReader, IntStream, Menu, WideTest, encode};
+use crate::integer::{IntReader, IntStream, Menu, WideTest, encode, encode_within};
 use crate::layout::{Parsed, Reader, fault};
 use crate::{Selection, VECTOR_ROWS};
 
@@ -114,25 +114,38 @@ fn read(bytes: &[u8]) -> i128 {
     i128::from_le_bytes(field)
 }
 
-/// Writes a body and returns its tag; `min` and `max` are those of `values`.
-pub(crate) fn write(
-    values: &[i128],
-    (min, max): (i128, i128),
-    menu: Menu,
-    out: &mut Vec<u8>,
-) -> u8 {
-    let fits = |value: i128| i64::try_from(value).is_ok();
-    let narrow = max.checked_sub(min).is_some_and(fits);
-    if !narrow && !(fits(min) && fits(max)) {
+/// The values as 64-bit integers when all of them fit.
+pub(crate) fn narrow(values: &[i128]) -> Option<Vec<i64>> {
+    let mut lost = 0;
+    let narrow = values
+        .iter()
+        .map(|value| {
+            let low = *value as i64;
+            // No early exit: the loop stays free of branches.
+            lost |= i128::from(low) ^ value;
+            low
+        })
+        .collect();
+    (lost == 0).then_some(narrow)
+}
+
+/// Writes a body of values that fit 64 bits.
+pub(crate) fn write_narrow(values: &[i64], bounds: (i64, i64), menu: Menu, out: &mut Vec<u8>) {
+    out.push(tag::NARROW);
+    out.extend_from_slice(&0_i128.to_le_bytes());
+    encode_within(values, bounds, 8, menu, out);
+}
+
+/// Writes a body of values of which some do not fit 64 bits; `min` and `max` are theirs.
+pub(crate) fn write(values: &[i128], (min, max): (i128, i128), menu: Menu, out: &mut Vec<u8>) {
+    if max.checked_sub(min).is_some_and(|range| i64::try_from(range).is_ok()) {
+        let narrow: Vec<i64> = values.iter().map(|value| (value - min) as i64).collect();
+        out.push(tag::NARROW);
+        out.extend_from_slice(&min.to_le_bytes());
+        encode(&narrow, 8, menu, out);
+    } else {
         out.push(tag::WIDE);
         out.reserve(values.len() * 16);
         values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-        return tag::WIDE;
     }
-    let base = if fits(min) && fits(max) { 0 } else { min };
-    let narrow: Vec<i64> = values.iter().map(|value| (value - base) as i64).collect();
-    out.push(tag::NARROW);
-    out.extend_from_slice(&base.to_le_bytes());
-    encode(&narrow, 8, menu, out);
-    tag::NARROW
 }

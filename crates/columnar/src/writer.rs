@@ -30,11 +30,11 @@ pub struct ColumnSpec {
 /// How a segment is cut into blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Rows of a block, 1 to 1,048,576.
+    /// Rows of a block, 1 to 1,048,576; the nearest of these is taken.
     pub block_rows: usize,
     /// A block is cut early when the text of one of its columns reaches this many bytes.
     pub block_bytes: usize,
-    /// The compression level of ENCODE ZSTD, 1 to 22.
+    /// The compression level of ENCODE ZSTD, 1 to 22; the nearest of these is taken.
     pub zstd_level: i32,
 }
 
@@ -111,7 +111,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// XX000 when the columns do not fit the specs, 0A000 for a type that no table can have.
-    /// The rows before the error stay written.
+    /// After an error the writer is of no further use.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
         let mut at = 0;

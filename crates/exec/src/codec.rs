@@ -12,6 +12,7 @@ use crate::distribute::stage::{FirstTaskExec, StageOutputExec};
 use crate::error::into_datafusion;
 use crate::scan::{self, SegmentScanExec};
 use crate::write::{self, EvenSliceExec, SegmentWriteExec};
+use crate::writing::NumberRowsExec;
 
 const STAGE_OUTPUT_ORDERED: u8 = 1;
 const STAGE_OUTPUT_UNORDERED: u8 = 2;
@@ -19,6 +20,7 @@ const FIRST_TASK: u8 = 3;
 const SEGMENT_SCAN: u8 = 4;
 const SEGMENT_WRITE: u8 = 5;
 const EVEN_SLICE: u8 = 6;
+const NUMBER_ROWS: u8 = 7;
 
 /// Encodes the nodes that this crate adds to DataFusion's: one byte for the kind, then its own
 /// form.
@@ -46,6 +48,10 @@ impl PhysicalExtensionCodec for ExecCodec {
             SEGMENT_SCAN => scan::decode(body, ctx, self, proto_converter)?,
             SEGMENT_WRITE => Arc::new(write::decode(body, inputs)?),
             EVEN_SLICE => Arc::new(write::decode_even(body, inputs)?),
+            NUMBER_ROWS => {
+                let fills = serde_json::from_slice(body).map_err(unknown)?;
+                Arc::new(NumberRowsExec::new(input()?, fills))
+            }
             other => return Err(unknown(format!("of kind {other}"))),
         })
     }
@@ -70,6 +76,9 @@ impl PhysicalExtensionCodec for ExecCodec {
         } else if let Some(even) = node.downcast_ref::<EvenSliceExec>() {
             buf.push(EVEN_SLICE);
             write::encode_even(even, buf)?;
+        } else if let Some(number) = node.downcast_ref::<NumberRowsExec>() {
+            buf.push(NUMBER_ROWS);
+            serde_json::to_writer(buf, number.fills()).map_err(unknown)?;
         } else {
             return Err(unknown(node.name()));
         }

@@ -11,7 +11,7 @@ mod join;
 pub(crate) mod rows;
 pub(crate) mod rule;
 pub(crate) mod stage;
-mod unary;
+pub(crate) mod unary;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -281,9 +281,9 @@ impl Inner {
         logical: LogicalPlan,
     ) -> Result<Plan> {
         let state = state.clone();
-        on_big_stack(async move {
-            state.create_physical_plan(&logical).await.map_err(from_datafusion)
-        })
+        on_big_stack(
+            async move { state.create_physical_plan(&logical).await.map_err(from_datafusion) },
+        )
         .await
     }
 

@@ -74,13 +74,15 @@ fn find(error: &DataFusionError, depth: usize) -> Option<Error> {
         }
         DataFusionError::ArrowError(arrow, _) => from_arrow(arrow, depth),
         DataFusionError::ResourcesExhausted(text) => Some(exhausted(text)),
-        DataFusionError::IoError(io) => Some(
-            Error::io("use a temporary file", std::io::Error::new(io.kind(), io.to_string())),
-        ),
+        DataFusionError::IoError(io) => {
+            Some(Error::io("use a temporary file", std::io::Error::new(io.kind(), io.to_string())))
+        }
         DataFusionError::ObjectStore(store) => {
             Some(error!(IoError, "object store failed: {store}"))
         }
-        DataFusionError::Execution(text) => Some(from_text(text).unwrap_or_else(|| execution(text))),
+        DataFusionError::Execution(text) => {
+            Some(from_text(text).unwrap_or_else(|| execution(text)))
+        }
         DataFusionError::Plan(text) => {
             Some(from_text(text).unwrap_or_else(|| Error::internal(first_line(text))))
         }
@@ -151,9 +153,7 @@ fn from_arrow(arrow: &ArrowError, depth: usize) -> Option<Error> {
         }
         other => {
             let text = other.to_string();
-            return Some(
-                from_text(&text).unwrap_or_else(|| Error::internal(first_line(&text))),
-            );
+            return Some(from_text(&text).unwrap_or_else(|| Error::internal(first_line(&text))));
         }
     })
 }

@@ -1,1 +1,338 @@
-//! EXPLAIN.
+//! EXPLAIN in Redshift's shape, from the plan that would run.
+//!
+//! Owns the translation of a divided plan to Redshift's operators, their labels of data movement
+//! and their numbers. Costs are made from estimated rows and have no unit, as in Redshift.
+
+mod analyze;
+mod expression;
+mod movement;
+
+use datafusion::common::JoinType;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
+};
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion_distributed::{DistributedLeafExec, NetworkCoalesceExec};
+
+use self::expression::{condition, ordering, text};
+use crate::distribute::Plan;
+use crate::distribute::rows::LeaderRowsExec;
+use crate::leaf::{self, LeafKind, SourceExec};
+use crate::query::Executable;
+use crate::scan::SegmentScanExec;
+use crate::write::SegmentWriteExec;
+
+/// One operator as EXPLAIN shows it.
+struct Operator {
+    title: String,
+    details: Vec<String>,
+    children: Vec<Operator>,
+    rows: f64,
+    width: usize,
+    /// To give the first row, and all of them.
+    cost: (f64, f64),
+    /// What it took when it ran.
+    actual: Option<String>,
+}
+
+/// Rows that a node without statistics is taken to give.
+const ROWS_UNKNOWN: f64 = 1_000.0;
+/// What a row costs that crosses the network, against one that a scan gives.
+const NETWORK_COST: f64 = 0.5;
+const SCAN_COST: f64 = 0.01;
+const ROW_COST: f64 = 0.0125;
+
+impl Executable {
+    /// The plan in Redshift's shape, a line each.
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let prefix = if self.is_leader_only() { "LD" } else { "XN" };
+        Explainer { prefix, annotate: false }.tree(self.divided.root()).print(0, &mut lines);
+        lines
+    }
+
+    /// As [`Executable::explain`], followed by the physical plan.
+    pub fn explain_verbose(&self) -> Vec<String> {
+        let mut lines = self.explain();
+        lines.push(String::new());
+        lines.push("Physical plan:".to_owned());
+        let plan = displayable(self.physical.as_ref()).indent(true).to_string();
+        lines.extend(plan.lines().map(str::to_owned));
+        lines.push(String::new());
+        lines.push("Stages:".to_owned());
+        let stages = displayable(self.divided.root().as_ref()).indent(true).to_string();
+        lines.extend(stages.lines().map(str::to_owned));
+        lines
+    }
+}
+
+struct Explainer {
+    prefix: &'static str,
+    /// Show what the nodes counted while they ran.
+    annotate: bool,
+}
+
+impl Explainer {
+    fn tree(&self, plan: &Plan) -> Operator {
+        if plan.children().is_empty() {
+            return self.leaf(plan);
+        }
+        if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            let mut below = self.tree(child(plan, 0));
+            below.details.push(format!("Filter: ({})", text(filter.predicate())));
+            below.rows = rows(plan);
+            return self.annotated(below, plan);
+        }
+        if let Some(operator) = self.join(plan) {
+            return operator;
+        }
+        let Some((title, details)) = self.name(plan) else {
+            let children = plan.children();
+            return match children[..] {
+                [only] => self.tree(only),
+                _ => self.operator(plan, plan.name().to_owned(), Vec::new()),
+            };
+        };
+        let operator = self.operator(plan, title, details);
+        match limit(plan) {
+            Some(limit) if !plan.is::<GlobalLimitExec>() => self.limited(operator, limit),
+            _ => operator,
+        }
+    }
+
+    /// The name of an operator with its details; `None` for one that Redshift does not show.
+    fn name(&self, plan: &Plan) -> Option<(String, Vec<String>)> {
+        let plain = |name: &str| Some((name.to_owned(), Vec::new()));
+        if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+            return match aggregate.mode() {
+                AggregateMode::Partial | AggregateMode::PartialReduce => None,
+                _ if aggregate.group_expr().is_empty() => plain("Aggregate"),
+                _ => plain("HashAggregate"),
+            };
+        }
+        if let Some(sort) = plan.downcast_ref::<SortExec>() {
+            return Some(("Sort".into(), vec![format!("Sort Key: {}", ordering(sort.expr()))]));
+        }
+        if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            let key = format!("Merge Key: {}", ordering(merge.expr()));
+            return Some(("Merge".into(), vec![key]));
+        }
+        if plan.is::<GlobalLimitExec>() {
+            return plain("Limit");
+        }
+        if plan.is::<NetworkCoalesceExec>() {
+            return Some(("Network".into(), vec!["Send to leader".into()]));
+        }
+        if plan.is::<UnionExec>() || plan.is::<InterleaveExec>() {
+            return plain("Append");
+        }
+        if plan.is::<WindowAggExec>() || plan.is::<BoundedWindowAggExec>() {
+            return plain("Window");
+        }
+        if plan.is::<UnnestExec>() {
+            return plain("Unnest");
+        }
+        if plan.is::<RecursiveQueryExec>() {
+            return plain("Recursive Union");
+        }
+        if let Some(write) = plan.downcast_ref::<SegmentWriteExec>() {
+            return Some((format!("Insert into {}", write.spec().name), Vec::new()));
+        }
+        None
+    }
+
+    fn leaf(&self, plan: &Plan) -> Operator {
+        let original = match plan.downcast_ref::<DistributedLeafExec>() {
+            Some(divided) => divided.original(),
+            None => plan,
+        };
+        let mut details = Vec::new();
+        let title = if let Some(scan) = original.downcast_ref::<SegmentScanExec>() {
+            details
+                .extend(scan.filters().iter().map(|filter| format!("Filter: ({})", text(filter))));
+            format!("Seq Scan on {}", scan.spec().name)
+        } else if let Some(source) = original.downcast_ref::<SourceExec>() {
+            format!("Seq Scan on {}", source.source().name())
+        } else if let Some(rows) = original.downcast_ref::<LeaderRowsExec>() {
+            let mut operator = self.operator(plan, "Leader Rows".to_owned(), details);
+            operator.children.push(Explainer { prefix: "LD", ..*self }.tree(rows.plan()));
+            return operator;
+        } else {
+            match leaf::kind(original.as_ref()) {
+                LeafKind::Literal => "Result".to_owned(),
+                LeafKind::Leader => format!("Seq Scan on {}", original.name()),
+                LeafKind::Sliced | LeafKind::Replica => {
+                    let line = displayable(original.as_ref()).one_line().to_string();
+                    let name = line.split(": ").nth(1).unwrap_or("table");
+                    let name = name.split([' ', '/', '\n']).next().unwrap_or("table");
+                    format!("Seq Scan on {name}")
+                }
+            }
+        };
+        self.operator(plan, title, details)
+    }
+
+    fn join(&self, plan: &Plan) -> Option<Operator> {
+        let label = movement::label(plan);
+        let (title, details) = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+            let name = join_name("Hash", *join.join_type(), true);
+            let mut details = vec![format!("Hash Cond: {}", condition(join.on(), true))];
+            details
+                .extend(join.filter().map(|f| format!("Join Filter: ({})", text(f.expression()))));
+            (format!("{name} {label}"), details)
+        } else if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
+            let name = join_name("Merge", join.join_type(), false);
+            let mut details = vec![format!("Merge Cond: {}", condition(join.on(), false))];
+            let filter = join.filter().as_ref();
+            details.extend(filter.map(|f| format!("Join Filter: ({})", text(f.expression()))));
+            (format!("{name} {label}"), details)
+        } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+            let filter = join.filter();
+            let details = filter.map(|f| format!("Join Filter: ({})", text(f.expression())));
+            let name = join_name("Nested Loop", *join.join_type(), true);
+            (format!("{name} {label}"), details.into_iter().collect())
+        } else if plan.is::<CrossJoinExec>() {
+            (format!("Nested Loop {label}"), Vec::new())
+        } else {
+            return None;
+        };
+        let mut operator = self.operator(plan, title, details);
+        // DataFusion builds its left input, Redshift its inner one.
+        operator.children.reverse();
+        if plan.is::<HashJoinExec>()
+            && let Some(inner) = operator.children.pop()
+        {
+            operator.children.push(self.hash(inner));
+        }
+        Some(operator)
+    }
+
+    fn hash(&self, inner: Operator) -> Operator {
+        Operator {
+            title: format!("{} Hash", self.prefix),
+            details: Vec::new(),
+            rows: inner.rows,
+            width: inner.width,
+            cost: (inner.cost.1, inner.cost.1),
+            actual: None,
+            children: vec![inner],
+        }
+    }
+
+    fn limited(&self, below: Operator, limit: usize) -> Operator {
+        Operator {
+            title: format!("{} Limit", self.prefix),
+            details: Vec::new(),
+            rows: below.rows.min(limit as f64),
+            width: below.width,
+            cost: below.cost,
+            actual: None,
+            children: vec![below],
+        }
+    }
+
+    fn operator(&self, plan: &Plan, title: String, details: Vec<String>) -> Operator {
+        let children: Vec<_> = plan.children().into_iter().map(|child| self.tree(child)).collect();
+        let rows = rows(plan);
+        let below: f64 = children.iter().map(|child| child.cost.1).sum();
+        let input: f64 = children.iter().map(|child| child.rows).sum();
+        let blocking = plan.is::<SortExec>() || plan.is::<AggregateExec>();
+        let own = if children.is_empty() {
+            rows * SCAN_COST
+        } else {
+            input * ROW_COST + movement::moved_rows(plan) * NETWORK_COST
+        };
+        let start = if blocking || plan.is::<HashJoinExec>() { below } else { 0.0 };
+        let operator = Operator {
+            title: format!("{} {title}", self.prefix),
+            details,
+            children,
+            rows,
+            width: width(plan),
+            cost: (start, below + own),
+            actual: None,
+        };
+        self.annotated(operator, plan)
+    }
+
+    fn annotated(&self, mut operator: Operator, plan: &Plan) -> Operator {
+        if self.annotate {
+            operator.actual = analyze::actual(plan.as_ref());
+        }
+        operator
+    }
+}
+
+impl Operator {
+    fn print(&self, depth: usize, lines: &mut Vec<String>) {
+        let indent = "  ".repeat(depth * 3);
+        let arrow = if depth == 0 { "" } else { "->  " };
+        let lead = if depth == 0 { String::new() } else { indent[..indent.len() - 4].to_owned() };
+        let actual = self.actual.as_deref().map(|text| format!(" {text}")).unwrap_or_default();
+        lines.push(format!(
+            "{lead}{arrow}{}  (cost={:.2}..{:.2} rows={} width={}){actual}",
+            self.title,
+            self.cost.0,
+            self.cost.1,
+            self.rows.max(1.0).round() as u64,
+            self.width
+        ));
+        for detail in &self.details {
+            lines.push(format!("{indent}  {detail}"));
+        }
+        for child in &self.children {
+            child.print(depth + 1, lines);
+        }
+    }
+}
+
+/// How Redshift calls a join of the outer with the inner side; `build_is_left` says that the
+/// plan's left side is the inner one.
+fn join_name(kind: &str, join_type: JoinType, build_is_left: bool) -> String {
+    let word = match (join_type, build_is_left) {
+        (JoinType::Inner, _) => "",
+        (JoinType::Full, _) => "Full ",
+        (JoinType::Left, false) | (JoinType::Right, true) => "Left ",
+        (JoinType::Left, true) | (JoinType::Right, false) => "Right ",
+        (JoinType::LeftSemi | JoinType::RightSemi, _) => "IN ",
+        (JoinType::LeftAnti | JoinType::RightAnti, _) => "NOT IN ",
+        (JoinType::LeftMark | JoinType::RightMark, _) => "Mark ",
+    };
+    match (kind, word) {
+        ("Nested Loop", "") => "Nested Loop".to_owned(),
+        ("Nested Loop", word) => format!("Nested Loop {word}Join"),
+        _ => format!("{kind} {word}Join"),
+    }
+}
+
+fn child(plan: &Plan, at: usize) -> &Plan {
+    base::proven(plan.children().get(at).copied(), "the node has this input")
+}
+
+fn limit(plan: &Plan) -> Option<usize> {
+    plan.fetch().filter(|_| plan.is::<SortPreservingMergeExec>())
+}
+
+fn rows(plan: &Plan) -> f64 {
+    let known = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok();
+    let rows = known.and_then(|statistics| statistics.num_rows.get_value().copied());
+    rows.map_or(ROWS_UNKNOWN, |rows| rows as f64)
+}
+
+/// Bytes of a row, as far as types tell.
+fn width(plan: &Plan) -> usize {
+    const TEXT: usize = 16;
+    let schema = plan.schema();
+    let fields = schema.fields().iter();
+    fields.map(|field| field.data_type().primitive_width().unwrap_or(TEXT)).sum()
+}

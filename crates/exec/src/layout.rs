@@ -21,7 +21,7 @@ impl Layout {
     /// # Errors
     /// 22023 when they do not divide evenly.
     pub fn new(slices: u16, nodes: u16) -> Result<Layout> {
-        if nodes == 0 || slices == 0 || slices % nodes != 0 {
+        if nodes == 0 || slices == 0 || !slices.is_multiple_of(nodes) {
             return Err(error!(
                 InvalidParameterValue,
                 "{slices} slices cannot be divided over {nodes} compute nodes"
@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn a_lost_nodes_tasks_move() {
         let layout = Layout::new(6, 3).unwrap();
-        let nodes = |up: &[bool]| layout.assign(up).unwrap().iter().map(|n| n.0).collect::<Vec<_>>();
+        let nodes =
+            |up: &[bool]| layout.assign(up).unwrap().iter().map(|n| n.0).collect::<Vec<_>>();
         assert_eq!(nodes(&[true, true, true]), [0, 1, 2]);
         assert_eq!(nodes(&[true, false, true]), [0, 2, 2]);
         assert!(layout.assign(&[false, false, false]).is_err());

@@ -161,8 +161,7 @@ impl Memory {
             limit_bytes,
             node: Arc::clone(&self.node),
         };
-        let environment =
-            Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.base.clone() });
+        let environment = Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.base.clone() });
         queries.insert(id.to_owned(), Arc::downgrade(&environment));
         environment
     }
@@ -202,11 +201,7 @@ fn empty(dir: &Path) -> Result<()> {
 struct NoStores;
 
 impl ObjectStoreRegistry for NoStores {
-    fn register_store(
-        &self,
-        _: &Url,
-        _: Arc<dyn ObjectStore>,
-    ) -> Option<Arc<dyn ObjectStore>> {
+    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 

@@ -15,7 +15,7 @@ use tonic::transport::Server;
 
 use crate::cache::NodeStorage;
 use crate::engine::{EngineConfig, Extensions};
-use crate::error::{from_datafusion, into_datafusion};
+use crate::error::into_datafusion;
 use crate::memory::Memory;
 use crate::rpc::tls::KnownRole;
 use crate::rpc::{Channels, NodeTls};
@@ -147,8 +147,8 @@ impl NodeServer {
             .tls_config(config.tls.server())
             .map_err(unusable)?
             .add_service(service);
-        let incoming = tonic::transport::server::TcpIncoming::from(listener)
-            .with_nodelay(Some(true));
+        let incoming =
+            tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving = server.serve_with_incoming(incoming);
         tokio::select! {
             // Connections of running queries would hold a graceful end open for ever.
@@ -162,8 +162,3 @@ impl NodeServer {
 }
 
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// The error of a query for a caller that is not DataFusion.
-pub(crate) fn plain(error: DataFusionError) -> Error {
-    from_datafusion(error)
-}

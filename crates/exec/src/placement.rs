@@ -113,9 +113,7 @@ fn witnesses() -> Vec<ArrayRef> {
         Arc::new(Date32Array::from(vec![Some(0), Some(-1), Some(19_000), None])),
         Arc::new(Time64MicrosecondArray::from(vec![Some(0), Some(86_399_999_999), None])),
         Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(instants.clone())),
-        Arc::new(
-            PrimitiveArray::<TimestampMicrosecondType>::from(instants).with_timezone(UTC),
-        ),
+        Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from(instants).with_timezone(UTC)),
         Arc::new(BinaryViewArray::from(vec![
             Some(&b""[..]),
             Some(&b"\x00\xff"[..]),

@@ -61,9 +61,8 @@ impl SegmentTable {
         segments: Arc<[Arc<Segment>]>,
         layout: ScanLayout,
     ) -> SegmentTable {
-        let fields = table.columns.iter().map(|column| {
-            column.sql_type.field(&column.name, column.nullable)
-        });
+        let fields =
+            table.columns.iter().map(|column| column.sql_type.field(&column.name, column.nullable));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let key = match table.distribution.effective {
             DistStyle::Key(column) if placement::is_placed(&segments, column, layout.slices) => {
@@ -105,7 +104,7 @@ impl SegmentTable {
         if self.is_replica() {
             return Ok(Slices::Replica { partitions: replica_partitions.max(1) });
         }
-        if partitions == 0 || slices % partitions != 0 {
+        if partitions == 0 || !slices.is_multiple_of(partitions) {
             return internal_err!("{slices} slices do not divide into {partitions} partitions");
         }
         let outside = |segment: &Arc<Segment>| segment.slice.is_none_or(|s| s.0 >= slices);
@@ -288,9 +287,8 @@ impl TableProvider for SegmentTable {
         known.column_statistics.truncate(given_out.len());
         let known = statistics::with_byte_size(known);
         let projection = (0..given_out.len()).collect();
-        let scan =
-            SegmentScanExec::try_new(spec, self.slices()?, segments, projection, filters)?
-                .with_statistics(known);
+        let scan = SegmentScanExec::try_new(spec, self.slices()?, segments, projection, filters)?
+            .with_statistics(known);
         Ok(match limit.and_then(|limit| scan.with_fetch(Some(limit))) {
             Some(limited) => limited,
             None => Arc::new(scan),

@@ -15,8 +15,8 @@ use base::ids::QueryId;
 use base::{CancellationToken, Error, Result, error};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion_distributed::{
     DistributedConfig, DistributedExec, DistributedExt, RouteTasksEvent, RouteTasksEventResponse,
 };
@@ -230,9 +230,7 @@ impl Runner {
         config
             .set_distributed_passthrough_headers(headers.write().map_err(from_datafusion)?)
             .map_err(from_datafusion)?;
-        if let Some(options) =
-            config.options_mut().extensions.get_mut::<DistributedConfig>()
-        {
+        if let Some(options) = config.options_mut().extensions.get_mut::<DistributedConfig>() {
             options.collect_metrics = metrics;
         }
         let routes = Routes::new(inner, query)?;
@@ -339,9 +337,11 @@ impl Stream for Output {
             return Poll::Pending;
         };
         self.task = None;
-        Poll::Ready(ended.err().map(|join| {
-            Err(Error::internal(format!("the query did not finish: {join}")))
-        }))
+        Poll::Ready(
+            ended
+                .err()
+                .map(|join| Err(Error::internal(format!("the query did not finish: {join}")))),
+        )
     }
 }
 
@@ -369,9 +369,4 @@ pub(crate) async fn drain(
             Some(batch) => each(batch.map_err(from_datafusion)?)?,
         }
     }
-}
-
-/// The name of a plan node without its type's suffix.
-pub(crate) fn operator(plan: &dyn ExecutionPlan) -> &str {
-    plan.name().trim_end_matches("Exec")
 }

@@ -9,8 +9,8 @@ mod tracked;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,9 +47,8 @@ impl NodeAddress {
     /// # Errors
     /// 22023 for anything else.
     pub fn parse(text: &str) -> Result<NodeAddress> {
-        let bad = || {
-            error!(InvalidParameterValue, "compute node address \"{text}\" is not host:port")
-        };
+        let bad =
+            || error!(InvalidParameterValue, "compute node address \"{text}\" is not host:port");
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let port = port.parse().map_err(|_| bad())?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -150,10 +149,6 @@ impl Peers {
 
     pub(crate) fn url(&self, node: NodeId) -> Option<&Url> {
         self.peers.get(usize::from(node.0)).map(|peer| &peer.url)
-    }
-
-    pub(crate) fn urls(&self) -> Vec<Url> {
-        self.peers.iter().map(|peer| peer.url.clone()).collect()
     }
 
     pub(crate) fn up(&self) -> Vec<bool> {

@@ -15,8 +15,6 @@ mod pushdown;
 mod spec;
 pub(crate) mod statistics;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::ops::Range;

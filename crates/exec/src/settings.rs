@@ -68,7 +68,7 @@ impl QueryHeaders {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     let pairs = (0..text.len()).step_by(2);
@@ -77,7 +77,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// The session configuration of the leader, before a query's own settings.
 pub(crate) fn leader(slices: usize, threads: usize) -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(slices).with_batch_size(BATCH_ROWS);
+    let mut config =
+        SessionConfig::new().with_target_partitions(slices).with_batch_size(BATCH_ROWS);
     let options = config.options_mut();
     options.execution.collect_statistics = true;
     options.execution.planning_concurrency = threads.max(1);

@@ -1,6 +1,8 @@
 //! Writing a table: rows go to their slice, each slice writes its segments, the leader gets
 //! descriptors only. Committing them is the session's.
 
+mod number;
+
 use std::sync::Arc;
 
 use base::segment::Segment;
@@ -13,6 +15,7 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 
+pub(crate) use self::number::NumberRowsExec;
 use crate::distribute::Plan;
 use crate::engine::{Engine, lost_write};
 use crate::error::{from_datafusion, is_hash_join_memory, is_node_lost};
@@ -106,7 +109,7 @@ impl Engine {
 
     fn write_plan(&self, rows: Plan, target: &WriteTarget) -> Result<Plan> {
         let slices = u16::try_from(self.layout().slices()).unwrap_or(u16::MAX);
-        let spec = WriteSpec::new(&target.table, slices, target.prefix.clone())
+        let mut spec = WriteSpec::new(&target.table, slices, target.prefix.clone())
             .with_identity(target.identity.clone());
         check_columns(&rows, &spec)?;
         let placed: Plan = match &target.table.distribution.effective {
@@ -115,6 +118,12 @@ impl Engine {
                 let key = spec.key.ok_or_else(|| {
                     Error::internal(format!("distkey {column} of {} is no column", spec.name))
                 })?;
+                let rows = if spec.identity.iter().any(|fill| fill.column == key) {
+                    let one: Plan = Arc::new(CoalescePartitionsExec::new(rows));
+                    Arc::new(NumberRowsExec::new(one, std::mem::take(&mut spec.identity)))
+                } else {
+                    rows
+                };
                 let name = rows.schema().field(key).name().clone();
                 self.to_slices(rows, Arc::new(Column::new(&name, key)))?
             }

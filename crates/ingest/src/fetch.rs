@@ -31,12 +31,19 @@ pub(crate) struct StoredFile {
 }
 
 impl StoredFile {
-    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
+    pub(crate) async fn range(&self, range: Range<u64>) -> Result<Bytes> {
         let expected = range.end - range.start;
-        let bytes = self.store.get_range(&self.path, range).await.map_err(|error| {
-            remote::store_error(format!("read {}", self.name), error)
-        })?;
+        let bytes = self
+            .store
+            .get_range(&self.path, range)
+            .await
+            .map_err(|error| remote::store_error(format!("read {}", self.name), error))?;
         if bytes.len() as u64 == expected { Ok(bytes) } else { Err(self.changed()) }
+    }
+
+    pub(crate) async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let found = self.store.get_ranges(&self.path, ranges).await;
+        found.map_err(|error| remote::store_error(format!("read {}", self.name), error))
     }
 
     fn changed(&self) -> Error {

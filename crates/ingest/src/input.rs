@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 /// GZIP, BZIP2, ZSTD or none. Declared by the statement, never guessed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Compression {
+pub(crate) enum Compression {
     #[default]
     None,
     Gzip,
@@ -68,7 +68,7 @@ const DECOMPRESS_BUFFER_BYTES: usize = 256 << 10;
 ///
 /// # Errors
 /// When the decompressor cannot be made.
-pub fn decompressed(
+pub(crate) fn decompressed(
     compression: Compression,
     input: impl Read + Send + 'static,
     file: &str,

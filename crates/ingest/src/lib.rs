@@ -38,7 +38,6 @@ pub use report::remove_stale;
 pub struct CopyContext<'a> {
     /// The target.
     pub table: Arc<Table>,
-    /// The start of the paths of its new segments; see [`exec::WriteInput`].
     pub query: &'a exec::QueryContext,
     /// What may be read, and the credentials of the server itself.
     pub sources: &'a Sources,

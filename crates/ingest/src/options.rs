@@ -85,17 +85,15 @@ pub(crate) struct TextOptions {
 
 impl TextOptions {
     pub(crate) fn conversion(&self, replace_invalid: Option<u8>) -> Result<Conversion> {
-        let mut conversion = Conversion {
-            null: self.null.clone(),
-            blanks_as_null: self.blanks_as_null,
-            empty_as_null: self.empty_as_null,
-            trim_blanks: self.trim_blanks,
-            truncate_columns: self.truncate_columns,
-            replace_invalid,
-            accept_any_date: self.accept_any_date,
-            round_decimals: self.round_decimals,
-            ..Conversion::default()
-        };
+        let mut conversion = Conversion::default();
+        conversion.null.clone_from(&self.null);
+        conversion.blanks_as_null = self.blanks_as_null;
+        conversion.empty_as_null = self.empty_as_null;
+        conversion.trim_blanks = self.trim_blanks;
+        conversion.truncate_columns = self.truncate_columns;
+        conversion.replace_invalid = replace_invalid;
+        conversion.accept_any_date = self.accept_any_date;
+        conversion.round_decimals = self.round_decimals;
         if let Some(format) = &self.date_format {
             conversion.set_date_format(format)?;
         }
@@ -238,11 +236,8 @@ fn quote_byte(copy: &CopyStatement, quote: &Option<String>) -> Result<u8> {
     match text.map(String::as_bytes) {
         None => Ok(b'"'),
         Some([byte]) if byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r') => Ok(*byte),
-        Some(_) => Err(error!(
-            InvalidParameterValue,
-            "COPY quote must be one ASCII character"
-        )
-        .at(copy.options.position("QUOTE").unwrap_or(copy.format_position))),
+        Some(_) => Err(error!(InvalidParameterValue, "COPY quote must be one ASCII character")
+            .at(copy.options.position("QUOTE").unwrap_or(copy.format_position))),
     }
 }
 
@@ -269,3 +264,6 @@ fn null_bytes(text: Option<&str>) -> Vec<u8> {
         Some(text) => text.as_bytes().to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,20 @@
 
 mod convert;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use base::{Error, Result, error};
-use futures::{Stream, StreamExt};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::async_reader::ParquetObjectReader;
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::fetch::StoredFile;
 use crate::reject::{Rejection, raw_text};
@@ -45,10 +49,44 @@ pub(crate) enum Read {
     Misfit(Box<Rejection>),
 }
 
-fn reader(file: &StoredFile) -> ParquetObjectReader {
-    ParquetObjectReader::new(Arc::clone(&file.store), file.path.clone())
-        .with_file_size(file.size)
-        .with_footer_size_hint(FOOTER_BYTES)
+/// A stored file as the Parquet reader wants it.
+struct ParquetFile(StoredFile);
+
+type ParquetResult<T> = Result<T, ParquetError>;
+
+fn foreign(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for ParquetFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move { self.0.range(range).await.map_err(foreign) }.boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move { self.0.ranges(&ranges).await.map_err(foreign) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.0.size;
+            let reader = ParquetMetaDataReader::new()
+                .with_arrow_reader_options(options)
+                .with_prefetch_hint(Some(FOOTER_BYTES));
+            reader.load_and_finish(self, size).await.map(Arc::new)
+        }
+        .boxed()
+    }
+}
+
+fn reader(file: &StoredFile) -> ParquetFile {
+    ParquetFile(file.clone())
 }
 
 async fn metadata(file: &StoredFile) -> Result<ArrowReaderMetadata> {
@@ -77,7 +115,7 @@ pub(crate) async fn read(
     spec: Arc<ParquetSpec>,
     file: StoredFile,
     unit: u32,
-    groups: Option<std::ops::Range<usize>>,
+    groups: Option<Range<usize>>,
 ) -> Result<impl Stream<Item = Result<Read>>> {
     let found = metadata(&file).await?;
     check(&spec, &file, found.schema())?;
@@ -90,8 +128,7 @@ pub(crate) async fn read(
     if groups.end > all.len() {
         return Err(error!(
             ObjectNotInPrerequisiteState,
-            "file {} changed while it was read",
-            file.name
+            "file {} changed while it was read", file.name
         ));
     }
     let before: i64 = all[..groups.start].iter().map(|group| group.num_rows()).sum();
@@ -130,9 +167,7 @@ fn check(spec: &ParquetSpec, file: &StoredFile, schema: &SchemaRef) -> Result<()
     if !fits {
         return Err(error!(
             BadCopyFileFormat,
-            "file {} has {found} columns, the load needs {}",
-            file.name,
-            spec.fields
+            "file {} has {found} columns, the load needs {}", file.name, spec.fields
         )
         .detail("Columns of Parquet files correspond to the table's by position.")
         .hint("Name the columns that the file has in COPY's column list."));
@@ -185,13 +220,7 @@ fn convert_batch(spec: &ParquetSpec, unit: u32, first: u64, batch: &RecordBatch)
         .map_err(|failed| Error::internal(format!("could not build a batch: {failed}")))
 }
 
-fn describe(
-    unit: u32,
-    first: u64,
-    column: usize,
-    source: &ArrayRef,
-    misfit: Misfit,
-) -> Rejection {
+fn describe(unit: u32, first: u64, column: usize, source: &ArrayRef, misfit: Misfit) -> Rejection {
     let value = convert::text_of(source, misfit.row);
     Rejection {
         unit,
@@ -207,19 +236,13 @@ fn describe(
 }
 
 fn read_error(file: &StoredFile, failed: ParquetError) -> Error {
-    if let ParquetError::External(source) = &failed {
-        if let Some(ours) = source.downcast_ref::<Error>() {
-            return ours.clone();
-        }
-        if let ParquetError::External(source) = failed {
-            return match source.downcast::<object_store::Error>() {
-                Ok(store) => remote::store_error(format!("read {}", file.name), *store),
-                Err(other) => damaged(file, &other.to_string()),
-            };
-        }
-        return Error::internal("a Parquet error changed while it was looked at");
+    match &failed {
+        ParquetError::External(source) => match source.downcast_ref::<Error>() {
+            Some(ours) => ours.clone(),
+            None => damaged(file, &source.to_string()),
+        },
+        other => damaged(file, &other.to_string()),
     }
-    damaged(file, &failed.to_string())
 }
 
 fn damaged(file: &StoredFile, reason: &str) -> Error {

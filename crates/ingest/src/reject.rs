@@ -7,11 +7,11 @@ use base::SqlType;
 use serde::{Deserialize, Serialize};
 
 /// The longest raw line or raw value that is kept of a rejected row, in bytes.
-pub const RAW_BYTES_MAX: usize = 1_024;
+pub(crate) const RAW_BYTES_MAX: usize = 1_024;
 
 /// Why a value or a row is refused. Small and `Copy`: the text is made only when it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A character that is no digit, at this byte of the value.
     Digit(u32),
     /// The number does not fit the column's type.
@@ -30,7 +30,10 @@ pub enum Fault {
     /// A multibyte character for a CHAR column, at this byte.
     Multibyte(u32),
     /// Bytes that are not UTF-8: where, and Redshift's number for the kind of violation.
-    Utf8 { position: u32, kind: u8 },
+    Utf8 {
+        position: u32,
+        kind: u8,
+    },
     /// A zero byte within a longer value while NULL AS is the zero byte.
     NullByte(u32),
     ExtraColumns,
@@ -44,7 +47,7 @@ pub enum Fault {
 
 impl Fault {
     /// Redshift's load error code.
-    pub fn code(self) -> i32 {
+    pub(crate) fn code(self) -> i32 {
         match self {
             Fault::ExtraColumns => 1202,
             Fault::TooLong => 1204,
@@ -66,7 +69,7 @@ impl Fault {
     }
 
     /// The byte within the value at which the fault was seen.
-    pub fn position(self) -> u32 {
+    pub(crate) fn position(self) -> u32 {
         match self {
             Fault::Digit(at)
             | Fault::Float(at)
@@ -80,7 +83,7 @@ impl Fault {
 
     /// The reason as `stl_load_errors.err_reason` gives it. `format` is the DATEFORMAT or
     /// TIMEFORMAT in force for the column.
-    pub fn reason(self, value: &[u8], sql_type: Option<SqlType>, format: &str) -> String {
+    pub(crate) fn reason(self, value: &[u8], sql_type: Option<SqlType>, format: &str) -> String {
         let kind = sql_type.map_or("", type_word);
         let digit = |at: u32| {
             let shown = value.get(at as usize..).map(first_character).unwrap_or_default();
@@ -150,7 +153,7 @@ fn hex(bytes: &[u8], at: u32, len: usize) -> String {
 
 /// At most [`RAW_BYTES_MAX`] bytes as text that a client can be sent: what is not UTF-8 and
 /// what is a zero byte is replaced.
-pub fn raw_text(bytes: &[u8]) -> String {
+pub(crate) fn raw_text(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(RAW_BYTES_MAX)];
     let mut text = String::from_utf8_lossy(head).replace('\0', "\u{fffd}");
     while text.len() > RAW_BYTES_MAX {

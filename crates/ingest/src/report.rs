@@ -88,8 +88,12 @@ pub(crate) async fn write(
 pub(crate) async fn take(store: &Arc<dyn ObjectStore>, run: Run) -> Result<Vec<PartitionReport>> {
     let prefix = run.prefix();
     let failed = |error| remote::store_error(format!("read {prefix}"), error);
-    let found: Vec<Path> =
-        store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await.map_err(failed)?;
+    let found: Vec<Path> = store
+        .list(Some(&prefix))
+        .map_ok(|meta| meta.location)
+        .try_collect()
+        .await
+        .map_err(failed)?;
     let mut reports: Vec<PartitionReport> = futures::stream::iter(found.clone())
         .map(|path| async move {
             let bytes = store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;

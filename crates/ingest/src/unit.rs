@@ -120,13 +120,7 @@ fn cut_bytes(file: u32, bytes: u64, before: u64, share: u64, units: &mut Vec<(us
     }
 }
 
-fn cut_groups(
-    file: u32,
-    groups: &[u64],
-    before: u64,
-    share: u64,
-    units: &mut Vec<(usize, Unit)>,
-) {
+fn cut_groups(file: u32, groups: &[u64], before: u64, share: u64, units: &mut Vec<(usize, Unit)>) {
     let mut at = before;
     let mut open: Option<(usize, Unit)> = None;
     for (i, bytes) in groups.iter().enumerate() {
@@ -179,12 +173,7 @@ mod tests {
         assert!(parts.iter().all(|units| units.len() == 1));
         assert_eq!(
             covered(&parts, 0),
-            [
-                (0, 25 * MB),
-                (25 * MB, 50 * MB),
-                (50 * MB, 75 * MB),
-                (75 * MB, u64::MAX)
-            ]
+            [(0, 25 * MB), (25 * MB, 50 * MB), (50 * MB, 75 * MB), (75 * MB, u64::MAX)]
         );
         let ids: Vec<u32> = parts.iter().flatten().map(|unit| unit.id).collect();
         assert_eq!(ids, [0, 1, 2, 3]);

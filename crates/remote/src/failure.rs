@@ -51,6 +51,14 @@ fn beneath(error: &object_store::Error) -> SqlState {
             _ => SqlState::IoError,
         };
     }
+    // The library keeps the status of a refused list request only in its text.
+    let text = chain(error);
+    if text.contains("status code: 404") {
+        return SqlState::UndefinedFile;
+    }
+    if text.contains("status code: 403") || text.contains("status code: 401") {
+        return SqlState::InsufficientPrivilege;
+    }
     match find::<std::io::Error>(error).map(std::io::Error::kind) {
         Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
             SqlState::DiskFull

@@ -12,6 +12,9 @@ mod s3;
 mod source;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 pub use egress::EgressPolicy;
 pub use failure::store_error;
 pub use load::LoadDirectory;

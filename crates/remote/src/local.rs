@@ -8,6 +8,9 @@
 mod files;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};

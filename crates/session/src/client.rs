@@ -12,9 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base::client::{
-    Event, Login, Outcome, Prepared, Session, Severity, TransactionStatus, Value,
-};
+use base::client::{Event, Login, Outcome, Prepared, Session, Severity, TransactionStatus, Value};
 use base::ids::Oid;
 use base::{CancellationToken, Error, Result, SqlState, SqlType, error};
 use futures::FutureExt;
@@ -52,6 +50,8 @@ pub(crate) struct ClientSession {
     /// PREPARE name AS …
     pub(crate) statements: HashMap<String, Arc<Parsed>>,
     pub(crate) cursors: HashMap<String, Cursor>,
+    /// Rows that the current COPY refused.
+    pub(crate) load_errors: Vec<catalog::LoadError>,
     /// Who the session acts as: SET SESSION AUTHORIZATION changes it.
     pub(crate) user: Oid,
 }
@@ -93,6 +93,7 @@ impl ClientSession {
             events: Vec::new(),
             statements: HashMap::new(),
             cursors: HashMap::new(),
+            load_errors: Vec::new(),
             user,
         })
     }
@@ -159,10 +160,7 @@ impl ClientSession {
 
     async fn run(&mut self, parsed: &Arc<Parsed>, values: Vec<Value>) -> Result<Outcome> {
         self.check_block(&parsed.statement)?;
-        let ends = matches!(
-            parsed.statement,
-            sql::Statement::Commit | sql::Statement::Rollback
-        );
+        let ends = matches!(parsed.statement, sql::Statement::Commit | sql::Statement::Rollback);
         self.work.enter(&self.settings);
         let run = self.begin_run(parsed);
         if ends {

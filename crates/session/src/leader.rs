@@ -4,14 +4,14 @@ pub(crate) mod history;
 pub(crate) mod registry;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use base::client::{Leader, Login, Session, Verifier};
 use base::ids::QueryId;
 use base::{CancellationToken, Result, error};
-use catalog::Catalog;
+use catalog::{Catalog, Op};
 
 use crate::client::ClientSession;
 use crate::login::Throttle;
@@ -26,6 +26,8 @@ const SUPERUSER_RESERVE: usize = 5;
 pub struct LeaderConfig {
     /// What COPY may read.
     pub copy: ingest::Sources,
+    /// The cluster's own store, through which compute nodes report on loads.
+    pub store: Arc<dyn object_store::ObjectStore>,
     /// `statement_timeout` of sessions that set none; 0 for no limit.
     pub statement_timeout_ms: u64,
     /// Sessions at once, cluster-wide.
@@ -50,7 +52,12 @@ pub struct LeaderNode {
     secret: [u8; 32],
     started_us: i64,
     closing: CancellationToken,
+    prepared: tokio::sync::OnceCell<()>,
 }
+
+/// The cluster setting that says that `public` was opened to all once. A REVOKE afterwards
+/// stays.
+const PUBLIC_OPENED: &str = "cluster.public_schema_opened";
 
 impl std::fmt::Debug for LeaderNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,7 +92,26 @@ impl LeaderNode {
             secret: base::rng::bytes(),
             started_us: base::clock::now_us(),
             closing: CancellationToken::new(),
+            prepared: tokio::sync::OnceCell::new(),
         }))
+    }
+
+    /// Opens the schema `public` of a new cluster to all users, as PostgreSQL makes it.
+    async fn open_public_schema(&self) -> Result<()> {
+        let state = self.catalog.head();
+        if state.setting(PUBLIC_OPENED).is_some() {
+            return Ok(());
+        }
+        let mut transaction = self.catalog.begin();
+        transaction.apply(Op::Grant {
+            object: catalog::PUBLIC_SCHEMA_OID,
+            grantee: catalog::PUBLIC_GRANTEE_OID,
+            privileges: catalog::Privileges::USAGE.union(catalog::Privileges::CREATE),
+            with_grant_option: false,
+        })?;
+        let (name, value) = (PUBLIC_OPENED.to_owned(), Some("on".to_owned()));
+        transaction.apply(Op::SetSetting { name, value })?;
+        self.catalog.commit(transaction).await.map(drop)
     }
 
     /// Takes no more sessions and ends the open ones: SIGTERM.
@@ -177,10 +203,9 @@ impl LeaderNode {
             Ok(()) => Ok(entry),
             Err(Limit::Cluster) => Err(error!(TooManyConnections, "too many connections")
                 .detail(format!("The limit is {} connections.", self.config.connections_max))),
-            Err(Limit::User) => Err(error!(
-                TooManyConnections,
-                "too many connections for user \"{}\"", user.name
-            )),
+            Err(Limit::User) => {
+                Err(error!(TooManyConnections, "too many connections for user \"{}\"", user.name))
+            }
         }
     }
 }
@@ -215,9 +240,11 @@ impl Leader for LeaderNode {
         if self.closing.is_cancelled() {
             return Err(error!(CannotConnectNow, "the cluster is shutting down"));
         }
-        let me = self.me.upgrade().ok_or_else(|| {
-            error!(CannotConnectNow, "the cluster is shutting down")
-        })?;
+        let me = self
+            .me
+            .upgrade()
+            .ok_or_else(|| error!(CannotConnectNow, "the cluster is shutting down"))?;
+        self.prepared.get_or_try_init(|| self.open_public_schema()).await?;
         let entry = self.admit(&login)?;
         self.throttle.succeeded(&login.user, login.peer.map(|peer| peer.ip()));
         let opened = ClientSession::open(me, Arc::clone(&entry), &login);

@@ -6,6 +6,7 @@
 //! Holds no user data: results stream through.
 
 mod client;
+mod forms;
 mod leader;
 mod login;
 mod planning;
@@ -15,6 +16,9 @@ mod settings;
 mod statement;
 mod system;
 mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 pub use leader::{LeaderConfig, LeaderNode};
 

@@ -45,10 +45,8 @@ fn check_rules(password: &str) -> Result<()> {
         );
     }
     if has(|c| !('!'..='~').contains(&c) || "'\"\\/@".contains(c)) {
-        return bad(
-            "A password consists of printable ASCII characters without quotation marks, \
-             backslash, slash, @ and space.",
-        );
+        return bad("A password consists of printable ASCII characters without quotation marks, \
+             backslash, slash, @ and space.");
     }
     Ok(())
 }

@@ -3,22 +3,17 @@
 //! Both recurse over the statement, so they run on threads with big stacks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use base::client::{BatchStream, Column, Value};
+use base::client::{BatchStream, Column};
 use base::{Result, SqlType};
 use catalog::State;
 use datafusion::logical_expr::LogicalPlan;
 use sql::ast::Query;
-use sql::{Binder, BinderOptions, Bound};
+use sql::{Binder, BinderOptions, Bound, Moment, Registry};
 
 use crate::client::{ClientSession, Run};
 use crate::relations::SessionRelations;
 use crate::system::{SystemContext, functions};
-
-/// A plan made while describing serves an execution that follows within this time: functions
-/// such as `now()` were bound with its statement time.
-const FRESH_FOR: Duration = Duration::from_millis(200);
 
 /// A query bound to one state of the catalog.
 pub(crate) struct Fresh {
@@ -26,15 +21,12 @@ pub(crate) struct Fresh {
     pub(crate) columns: Arc<[Column]>,
     state: Arc<State>,
     settings: Arc<crate::settings::Settings>,
-    at: Instant,
 }
 
 impl Fresh {
     /// True while binding again would give the same plan.
     pub(crate) fn holds(&self, state: &Arc<State>, settings: &crate::settings::Settings) -> bool {
-        Arc::ptr_eq(&self.state, state)
-            && self.at.elapsed() < FRESH_FOR
-            && *self.settings == *settings
+        Arc::ptr_eq(&self.state, state) && *self.settings == *settings
     }
 }
 
@@ -66,8 +58,9 @@ impl ClientSession {
     /// Binds a query and checks that the user may read what it names.
     pub(crate) async fn bind_query(&mut self, query: &Query, wanted: &[SqlType]) -> Result<Fresh> {
         let scope = self.scope(wanted)?;
-        let query = query.clone();
+        let mut query = query.clone();
         sql::on_big_stack(move || {
+            crate::forms::rewrite(&mut query.body);
             let bound = scope.binder().query(&query)?;
             let context = scope.context();
             crate::privileges::on_uses(&context.state, &context.user, &bound.relations)?;
@@ -76,7 +69,6 @@ impl ClientSession {
                 bound,
                 state: Arc::clone(&context.state),
                 settings: Arc::clone(&context.settings),
-                at: base::clock::instant(),
             })
         })
         .await
@@ -113,20 +105,16 @@ pub(crate) async fn planned(
 }
 
 fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<BinderOptions> {
-    let mut options = BinderOptions::default();
-    options.time_zone = context.settings.get("timezone");
-    options.parameters = wanted.to_vec();
-    for function in functions::all(context) {
-        options.registry.add_scalar(function);
-    }
-    Ok(options)
-}
-
-/// The plan with its parameters replaced by values.
-pub(crate) fn with_values(
-    plan: LogicalPlan,
-    parameters: &[SqlType],
-    values: Vec<Value>,
-) -> Result<LogicalPlan> {
-    sql::bind_values(plan, parameters, values)
+    let zone = context.settings.get("timezone");
+    let time_zone = zone
+        .parse()
+        .map_err(|_| base::Error::internal(format!("time zone \"{zone}\" is not known")))?;
+    let mut registry = Registry::clone(&Registry::shared());
+    functions::all(context).into_iter().for_each(|function| registry.add_scalar(function));
+    Ok(BinderOptions {
+        registry: Arc::new(registry),
+        parameters: wanted.to_vec(),
+        moment: Moment { time_zone, ..Moment::now() },
+        ..BinderOptions::default()
+    })
 }

@@ -40,8 +40,9 @@ const LETTERS: &[(Privileges, char)] = &[
 /// Everything that can be granted on a relation.
 pub(crate) const ON_RELATION: Privileges = Privileges(0xff);
 /// Everything that can be granted on a schema.
-pub(crate) const ON_SCHEMA: Privileges =
-    Privileges(Privileges::USAGE.0 | Privileges::CREATE.0 | Privileges::ALTER.0 | Privileges::DROP.0);
+pub(crate) const ON_SCHEMA: Privileges = Privileges(
+    Privileges::USAGE.0 | Privileges::CREATE.0 | Privileges::ALTER.0 | Privileges::DROP.0,
+);
 /// Everything that can be granted on a database.
 pub(crate) const ON_DATABASE: Privileges = Privileges(
     Privileges::USAGE.0 | Privileges::CREATE.0 | Privileges::TEMPORARY.0 | Privileges::ALTER.0,
@@ -223,4 +224,3 @@ pub(crate) fn of_clause(clause: &sql::ast::Privileges, all: Privileges) -> Resul
     }
     Ok(set)
 }
-

@@ -92,9 +92,7 @@ impl SessionRelations {
                     oid: system.oid,
                 }))
             }
-            AnyRelation::Key(key) => {
-                Err(error!(WrongObjectType, "\"{}\" is an index", key.name))
-            }
+            AnyRelation::Key(key) => Err(error!(WrongObjectType, "\"{}\" is an index", key.name)),
         }
     }
 }

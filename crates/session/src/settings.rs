@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use base::{Result, SqlState, error, suggest};
 
-pub(crate) use table::{Setting, TABLE};
+pub(crate) use table::{Kind, Setting, TABLE};
 
 /// Driver bookkeeping that Redshift's ODBC and JDBC drivers send and nobody reads back.
 const DRIVER_NAMES: &[&str] = &[
@@ -30,7 +30,7 @@ const EXTRA_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 16_384;
 
 /// The current values, the values of the session's start and those set by `SET LOCAL`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     /// Differences from the table's defaults.
     current: BTreeMap<String, String>,
@@ -207,8 +207,7 @@ impl Settings {
 
     /// Every setting with its value, for SHOW ALL and pg_settings: the table's, then extras.
     pub(crate) fn all(&self) -> Vec<(String, String)> {
-        let mut all: Vec<_> =
-            TABLE.iter().map(|s| (s.name.to_owned(), self.get(s.name))).collect();
+        let mut all: Vec<_> = TABLE.iter().map(|s| (s.name.to_owned(), self.get(s.name))).collect();
         let extra = self.current.iter().filter(|(key, _)| Settings::find(key).is_none());
         all.extend(extra.map(|(key, value)| (key.clone(), value.clone())));
         all

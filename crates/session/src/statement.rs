@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use base::client::{Column, Outcome, Prepared, Value};
 use base::{Error, Result, SqlType, error};
+use futures::future::BoxFuture;
 use sql::Statement;
 
 use crate::client::{ClientSession, Parsed, Run};
@@ -82,8 +83,7 @@ impl ClientSession {
         match &parsed.statement {
             Statement::Query(query) => {
                 let fresh = self.bind_query(query, &parsed.wanted).await?;
-                let described =
-                    (fresh.bound.parameters.clone(), Some(Arc::clone(&fresh.columns)));
+                let described = (fresh.bound.parameters.clone(), Some(Arc::clone(&fresh.columns)));
                 *parsed.fresh.lock() = Some(fresh);
                 Ok(described)
             }
@@ -100,15 +100,23 @@ impl ClientSession {
                 Ok((vec![SqlType::Varchar(base::types::VARCHAR_BYTES_MAX); count], Some(columns)))
             }
             Statement::Fetch(fetch) => Ok((Vec::new(), Some(self.cursor_columns(fetch)?))),
-            Statement::Execute(execute) => {
-                Ok((Vec::new(), self.executed_columns(execute).await?))
-            }
+            Statement::Execute(execute) => Ok((Vec::new(), self.executed_columns(execute).await?)),
             _ => Ok((Vec::new(), None)),
         }
     }
 
-    /// Runs a statement.
-    pub(crate) async fn dispatch(
+    /// Runs a statement. Boxed: EXECUTE comes back here, and the state of the largest statement
+    /// need not be part of every caller's.
+    pub(crate) fn dispatch<'a>(
+        &'a mut self,
+        parsed: &'a Arc<Parsed>,
+        values: Vec<Value>,
+        run: &'a Run,
+    ) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(self.dispatch_one(parsed, values, run))
+    }
+
+    async fn dispatch_one(
         &mut self,
         parsed: &Arc<Parsed>,
         values: Vec<Value>,
@@ -120,9 +128,7 @@ impl ClientSession {
                 let fresh = parsed.fresh.lock().take();
                 self.select(query, &parsed.wanted, fresh, values, run).await
             }
-            Statement::Explain(explain) => {
-                self.explain(explain, &parsed.wanted, values, run).await
-            }
+            Statement::Explain(explain) => self.explain(explain, &parsed.wanted, values, run).await,
             Statement::Set(set) => self.set(set),
             Statement::Reset(reset) => self.reset(reset),
             Statement::Show(show) => self.show(show, &values),
@@ -156,7 +162,7 @@ impl ClientSession {
             Statement::Copy(copy) => self.copy(copy, run).await,
             Statement::CreateTable(create) => self.create_table(create).await,
             Statement::CreateTableAs(create) => self.create_table_as(create, run).await,
-            Statement::AlterTable(alter) => self.alter_table(alter).await,
+            Statement::AlterTable(alter) => self.alter_table(alter, run).await,
             Statement::DropTable(drop) => self.drop_relations(drop, "table"),
             Statement::Truncate(truncate) => self.truncate(truncate).await,
             Statement::CreateView(create) => self.create_view(create).await,

@@ -20,10 +20,14 @@ mod svv;
 use base::SqlType;
 use base::ids::Oid;
 
-pub(crate) use builder::Cell;
-pub(crate) use context::{AnyRelation, SystemContext};
+pub(crate) use builder::{Cell, NULL, batch, row};
+pub(crate) use context::{AnyRelation, SystemContext, dist_style_text};
+pub(crate) use information_schema::{type_parts, yes_no};
+pub(crate) use keys::definition;
+pub(crate) use pg_relations::view_text;
 pub(crate) use provider::SystemProvider;
 pub(crate) use series::table_function;
+pub(crate) use svv::shown_style;
 
 /// The rows of a system table.
 pub(crate) type Rows = Vec<Vec<Cell>>;

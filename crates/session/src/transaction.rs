@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base::client::TransactionStatus;
 use base::{Result, error};
 use catalog::{Catalog, State, Transaction};
+use futures::future::BoxFuture;
 
 use crate::settings::Settings;
 
@@ -126,7 +127,10 @@ impl Work {
         self.settings = None;
         self.written.clear();
         match self.open.take() {
-            Some(open) if !open.is_empty() => catalog.commit(open).await.map(drop),
+            Some(open) if !open.is_empty() => {
+                let commit: BoxFuture<'_, Result<Arc<State>>> = Box::pin(catalog.commit(open));
+                commit.await.map(drop)
+            }
             _ => Ok(()),
         }
     }

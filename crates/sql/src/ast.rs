@@ -194,7 +194,10 @@ pub enum Statement {
     AnalyzeCompression(AnalyzeCompression),
     Vacuum(Vacuum),
     /// CANCEL pid 'message'.
-    Cancel { pid: i32, message: Option<String> },
+    Cancel {
+        pid: i32,
+        message: Option<String>,
+    },
     /// USE database.
     Use(Ident),
 }

@@ -5,7 +5,9 @@
 //! catalog.
 
 mod assign;
+mod calls;
 mod context;
+mod operators;
 mod output;
 mod parameters;
 mod rewrite;
@@ -30,11 +32,12 @@ use sqlparser::ast as sqlast;
 use sqlparser::ast::{Visit, Visitor};
 
 pub use self::assign::{BoundInsert, InsertTarget};
-pub(crate) use self::context::external;
-pub(crate) use self::rewrite::shown;
 use self::context::Context;
+pub(crate) use self::context::external;
+pub(crate) use self::operators::DateOperators;
 use self::output::ColumnOrigins;
 use self::parameters::Mentions;
+pub(crate) use self::rewrite::shown;
 use crate::ast::{Expression, ObjectName, Query};
 use crate::functions::Registry;
 use crate::functions::moment::Moment;

@@ -51,11 +51,9 @@ impl Converter<'_> {
             DataFusionError::Configuration(message) => {
                 Error::new(SqlState::InvalidParameterValue, first_line(&message))
             }
-            DataFusionError::ResourcesExhausted(message) => {
-                error!(OutOfMemory, "out of memory")
-                    .detail(sentence(&message))
-                    .hint("Raise the query memory limit, or let the query handle fewer rows.")
-            }
+            DataFusionError::ResourcesExhausted(message) => error!(OutOfMemory, "out of memory")
+                .detail(sentence(&message))
+                .hint("Raise the query memory limit, or let the query handle fewer rows."),
             DataFusionError::IoError(io) => Error::io("read or write a file", io),
             DataFusionError::ObjectStore(store) => {
                 error!(IoError, "object store: {store}").retry(Retry::SameStatement)
@@ -102,7 +100,11 @@ impl Converter<'_> {
         }
     }
 
-    fn external(&self, inner: Box<dyn std::error::Error + Send + Sync>, place: Option<u32>) -> Error {
+    fn external(
+        &self,
+        inner: Box<dyn std::error::Error + Send + Sync>,
+        place: Option<u32>,
+    ) -> Error {
         let inner = match inner.downcast::<Error>() {
             Ok(ours) => return with_place(*ours, place),
             Err(other) => other,
@@ -163,8 +165,9 @@ impl Converter<'_> {
             });
             if !known && !valid.is_empty() {
                 let tables = valid.iter().filter_map(|other| other.relation.as_ref());
-                let error = error!(UndefinedTable, "missing FROM-clause entry for table \"{table}\"")
-                    .maybe_hint(base::suggest::did_you_mean(table, tables.map(|t| t.table())));
+                let error =
+                    error!(UndefinedTable, "missing FROM-clause entry for table \"{table}\"")
+                        .maybe_hint(base::suggest::did_you_mean(table, tables.map(|t| t.table())));
                 return with_place(error, self.find(table));
             }
         }
@@ -172,12 +175,10 @@ impl Converter<'_> {
             Some(relation) => format!("{}.{name}", relation.table()),
             None => format!("\"{name}\""),
         };
-        let error = error!(UndefinedColumn, "column {shown_name} does not exist")
-            .column(name)
-            .maybe_hint(base::suggest::did_you_mean(
-                name,
-                valid.iter().map(|other| shown(&other.name)),
-            ));
+        let error =
+            error!(UndefinedColumn, "column {shown_name} does not exist").column(name).maybe_hint(
+                base::suggest::did_you_mean(name, valid.iter().map(|other| shown(&other.name))),
+            );
         with_place(error, self.find(name))
     }
 
@@ -251,9 +252,8 @@ impl Converter<'_> {
         let name = rest.split('\'').next().unwrap_or(rest);
         let near = crate::functions::Registry::shared();
         let near = near.nearest(name);
-        let error = error!(UndefinedFunction, "function {name}() does not exist").maybe_hint(
-            near.map(|near| format!("Did you mean {near}()?")),
-        );
+        let error = error!(UndefinedFunction, "function {name}() does not exist")
+            .maybe_hint(near.map(|near| format!("Did you mean {near}()?")));
         with_place(error, self.find(name))
     }
 }

@@ -102,7 +102,9 @@ fn check_level(level: Option<&Level>, depth: usize) -> Result<()> {
         return Err(too_complex(format!("An expression has more than {OPERATORS_MAX} operators.")));
     }
     if level.branches > BRANCHES_MAX {
-        return Err(too_complex(format!("A query has more than {BRANCHES_MAX} joins or branches.")));
+        return Err(too_complex(format!(
+            "A query has more than {BRANCHES_MAX} joins or branches."
+        )));
     }
     Ok(())
 }
@@ -128,8 +130,8 @@ pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
-/// Makes a chain of the same logical operator (`a OR b OR c …`, a tree as deep as it is long) into
-/// a balanced one. AND and OR are associative in three-valued logic too.
+/// Makes a chain of the same logical operator (`a OR b OR c …`, a tree as deep as it is long)
+/// into a balanced one. AND and OR are associative in three-valued logic too.
 pub(crate) fn balance(expr: &mut Expr) {
     let Expr::BinaryOp { op, left, .. } = expr else { return };
     let op = op.clone();
@@ -165,11 +167,9 @@ fn join(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
         let mut pairs = terms.into_iter();
         while let Some(left) = pairs.next() {
             joined.push(match pairs.next() {
-                Some(right) => Expr::BinaryOp {
-                    left: Box::new(left),
-                    op: op.clone(),
-                    right: Box::new(right),
-                },
+                Some(right) => {
+                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+                }
                 None => left,
             });
         }

@@ -5,7 +5,10 @@
 //! sessions, storage or where a plan runs; it reads no catalog by itself.
 
 pub mod ast;
+mod bind;
 pub mod dialect;
+mod errors;
+pub mod functions;
 pub mod guard;
 mod parse;
 mod relations;
@@ -13,9 +16,11 @@ mod stack;
 mod text;
 
 pub use ast::Statement;
+pub use bind::{Binder, BinderOptions, Bound, BoundInsert, InsertTarget};
+pub use errors::error_from_datafusion;
+pub use functions::moment::Moment;
+pub use functions::{Extensions, Registry, extensions};
 pub use parse::{parse, parse_expression, parse_query};
-pub use relations::{
-    RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedView,
-};
+pub use relations::{RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedView};
 pub use stack::{on_big_stack, on_big_stack_blocking};
 pub use text::{Source, TEXT_BYTES_MAX, split};

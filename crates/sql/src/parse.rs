@@ -21,8 +21,8 @@ use base::{Error, Result, error};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use self::cursor::{Cursor, is_word};
+pub(crate) use self::data::object_name;
 pub use self::data::parse_query;
-pub(crate) use self::data::{ident, object_name};
 pub(crate) use self::types::cast_type;
 use crate::ast::{Explain, Expression, Statement};
 use crate::guard;
@@ -30,10 +30,43 @@ use crate::text::{Source, check_characters, check_length, tokenize};
 
 /// The words that start a command, for suggestions.
 const COMMANDS: &[&str] = &[
-    "abort", "alter", "analyze", "begin", "call", "cancel", "close", "comment", "commit", "copy",
-    "create", "deallocate", "declare", "delete", "drop", "end", "execute", "explain", "fetch",
-    "grant", "insert", "lock", "merge", "prepare", "reset", "revoke", "rollback", "select", "set",
-    "show", "start", "truncate", "unload", "update", "vacuum", "values", "with",
+    "abort",
+    "alter",
+    "analyze",
+    "begin",
+    "call",
+    "cancel",
+    "close",
+    "comment",
+    "commit",
+    "copy",
+    "create",
+    "deallocate",
+    "declare",
+    "delete",
+    "drop",
+    "end",
+    "execute",
+    "explain",
+    "fetch",
+    "grant",
+    "insert",
+    "lock",
+    "merge",
+    "prepare",
+    "reset",
+    "revoke",
+    "rollback",
+    "select",
+    "set",
+    "show",
+    "start",
+    "truncate",
+    "unload",
+    "update",
+    "vacuum",
+    "values",
+    "with",
 ];
 
 /// Parses one statement; a semicolon at its end is allowed.
@@ -167,12 +200,11 @@ fn statement(cursor: &mut Cursor) -> Result<Statement> {
         "use" => Ok(Statement::Use(cursor.ident()?)),
         "unload" | "call" | "attach" | "detach" | "refresh" | "desc" | "savepoint" | "release"
         | "listen" | "notify" | "unlisten" | "checkpoint" | "reindex" | "cluster" | "discard"
-        | "do" | "load" | "import" | "security" | "table" => {
-            Err(refused(&word, cursor, position))
-        }
+        | "do" | "load" | "import" | "security" | "table" => Err(refused(&word, cursor, position)),
         other => {
             let near = base::suggest::nearest(other, COMMANDS.iter().copied());
-            Err(unexpected.maybe_hint(near.map(|near| format!("Did you mean {}?", near.to_uppercase()))))
+            Err(unexpected
+                .maybe_hint(near.map(|near| format!("Did you mean {}?", near.to_uppercase()))))
         }
     }
 }

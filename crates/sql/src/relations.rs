@@ -16,8 +16,11 @@ pub trait Relations: Send + Sync {
     ///
     /// # Errors
     /// 42P01 with a did-you-mean, 3F000 or 3D000; the binder adds the position.
-    fn resolve(&self, name: &ObjectName, search_path: Option<&[String]>)
-    -> Result<ResolvedRelation>;
+    fn resolve(
+        &self,
+        name: &ObjectName,
+        search_path: Option<&[String]>,
+    ) -> Result<ResolvedRelation>;
 
     /// A set-returning function in FROM; `None` when there is none of that name.
     ///

@@ -38,10 +38,9 @@ where
             Ok(thread) => thread
                 .join()
                 .unwrap_or_else(|_| Err(Error::internal("the planner stopped unexpectedly"))),
-            Err(e) => Err(base::error!(
-                InsufficientResources,
-                "could not start a planner thread: {e}"
-            )),
+            Err(e) => {
+                Err(base::error!(InsufficientResources, "could not start a planner thread: {e}"))
+            }
         }
     })
 }

@@ -314,10 +314,10 @@ mod tests {
 
     #[test]
     fn splits_at_semicolons_only_outside_of_quotes() {
-        assert_eq!(pieces("select 1; select 2 ;"), [
-            ("select 1".to_owned(), 0),
-            ("select 2".to_owned(), 10)
-        ]);
+        assert_eq!(
+            pieces("select 1; select 2 ;"),
+            [("select 1".to_owned(), 0), ("select 2".to_owned(), 10)]
+        );
         assert_eq!(pieces("select 'a;b'';', \"x;\"").len(), 1);
         assert_eq!(pieces(r"select 'a\';b'; select 2").len(), 2);
         assert_eq!(pieces("/* a /* ; */ ; */ select 1; -- x;\n").len(), 1);

@@ -14,12 +14,9 @@ async fn main() -> base::Result<()> {
     tracing_subscriber::fmt().with_env_filter("info,wire=debug").init();
     let mut arguments = std::env::args().skip(1);
     let port = arguments.next().and_then(|port| port.parse().ok()).unwrap_or(20_200_u16);
-    let dir = arguments.next().unwrap_or_else(|| "/tmp/wire-fake".to_owned());
+    let dir = arguments.next().map_or(std::env::temp_dir().join("wire-fake"), Into::into);
     std::fs::create_dir_all(&dir).map_err(|error| base::Error::io("make a directory", error))?;
-    let options = ServerOptions {
-        tls: Tls::load_or_create(dir.as_ref())?,
-        ..ServerOptions::default()
-    };
+    let options = ServerOptions { tls: Tls::load_or_create(&dir)?, ..ServerOptions::default() };
     let shutdown = options.shutdown.clone();
     let leader = Arc::new(fake::FakeLeader::default());
     let server = Server::bind(([127, 0, 0, 1], port).into(), leader, options).await?;

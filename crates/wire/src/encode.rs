@@ -195,9 +195,8 @@ fn canonical(array: &ArrayRef, sql_type: SqlType) -> Result<ArrayRef> {
         }
         _ => sql_type.arrow(),
     };
-    let text = |t: &DataType| {
-        matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-    };
+    let text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let bytes = |t: &DataType| {
         matches!(
             t,

@@ -12,11 +12,24 @@ use bytes::Bytes;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frontend {
     Query(String),
-    Parse { name: String, text: String, oids: Vec<u32> },
+    Parse {
+        name: String,
+        text: String,
+        oids: Vec<u32>,
+    },
     Bind(Bind),
-    Describe { target: Target, name: String },
-    Execute { portal: String, max_rows: i32 },
-    Close { target: Target, name: String },
+    Describe {
+        target: Target,
+        name: String,
+    },
+    Execute {
+        portal: String,
+        max_rows: i32,
+    },
+    Close {
+        target: Target,
+        name: String,
+    },
     Flush,
     Sync,
     Terminate,
@@ -25,7 +38,10 @@ pub enum Frontend {
     /// `p`, `d`, `c`, `f`, `i` outside the exchange they belong to.
     Stray,
     /// A message over the size limit, whose bytes were skipped.
-    TooLong { tag: u8, len: usize },
+    TooLong {
+        tag: u8,
+        len: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

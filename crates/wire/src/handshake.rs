@@ -218,10 +218,7 @@ pub(crate) async fn negotiate(
     Err((Some(channel), error!(ProtocolViolation, "too many encryption requests").into()))
 }
 
-async fn start_tls(
-    mut channel: Channel,
-    tls: &Tls,
-) -> Result<Channel, (Option<Channel>, Stop)> {
+async fn start_tls(mut channel: Channel, tls: &Tls) -> Result<Channel, (Option<Channel>, Stop)> {
     // What arrived in clear text before the handshake must never be taken for what the
     // encrypted client says.
     if !channel.input.is_empty() {

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn wrong_lengths_are_refused() {
-        for (oid, bytes) in [(23, &[0_u8; 3][..]), (23, &[0; 5]), (1700, &[0; 7]), (1007, &[0; 8])] {
+        for (oid, bytes) in [(23, &[0_u8; 3][..]), (23, &[0; 5]), (1700, &[0; 7]), (1007, &[0; 8])]
+        {
             let fault = binary(oid, Bytes::copy_from_slice(bytes)).unwrap_err();
             assert_eq!(fault.sqlstate().code(), "22P03");
         }

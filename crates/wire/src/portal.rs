@@ -26,7 +26,10 @@ pub(crate) enum State {
     /// Some rows were sent and more were not asked for yet.
     Open(Cursor),
     /// All rows were sent; the verb of the tag.
-    Finished { verb: &'static str, counted: bool },
+    Finished {
+        verb: &'static str,
+        counted: bool,
+    },
     /// A command without rows has run, or the statement failed.
     Spent,
 }

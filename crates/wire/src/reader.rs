@@ -22,7 +22,10 @@ const KEEP_BYTES: usize = 1 << 20;
 pub(crate) enum Received {
     Message(Frontend),
     /// The message could not be read; the connection goes on.
-    Fault { tag: u8, fault: Error },
+    Fault {
+        tag: u8,
+        fault: Error,
+    },
     /// The protocol is broken; the connection ends.
     Broken(Error),
 }
@@ -83,10 +86,8 @@ impl Reader {
     async fn run(mut self) {
         loop {
             let Some((received, permit)) = self.message().await else { return };
-            let last = matches!(
-                received,
-                Received::Broken(_) | Received::Message(Frontend::Terminate)
-            );
+            let last =
+                matches!(received, Received::Broken(_) | Received::Message(Frontend::Terminate));
             if self.sender.send((received, permit)).await.is_err() {
                 return;
             }

@@ -259,11 +259,7 @@ impl Shared {
             }
         };
         if let Some(level) = extension {
-            backend::parameter_status(
-                &mut greeting,
-                "server_protocol_version",
-                &level.to_string(),
-            );
+            backend::parameter_status(&mut greeting, "server_protocol_version", &level.to_string());
         }
         let sent = self.registry.add(session.process_id(), session.cancel_key(), long_keys);
         backend::backend_key(&mut greeting, session.process_id(), &sent);

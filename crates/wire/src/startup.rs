@@ -126,10 +126,7 @@ fn startup(minor: u16, mut body: Fields) -> Result<Startup> {
         }
     }
     if startup.user.is_empty() {
-        fail!(
-            InvalidAuthorizationSpecification,
-            "no user name specified in startup packet"
-        );
+        fail!(InvalidAuthorizationSpecification, "no user name specified in startup packet");
     }
     if startup.database.is_empty() {
         startup.database.clone_from(&startup.user);
@@ -199,7 +196,7 @@ mod tests {
     #[test]
     fn parameters_and_options_are_read() {
         let made = start(
-            "user\0u\0DateStyle\0ISO\0options\0-c search_path=a\\ b --TimeZone=UTC\0_pq_.x\01\0\0",
+            "user\0u\0DateStyle\0ISO\0options\0-c search_path=a\\ b --TimeZone=UTC\0_pq_.x\0on\0\0",
         );
         assert_eq!((made.user.as_str(), made.database.as_str()), ("u", "u"));
         assert_eq!(made.parameter("datestyle"), Some("ISO"));

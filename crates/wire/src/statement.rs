@@ -57,10 +57,7 @@ impl Ends {
 
     /// Runs `work` until it is done or the connection ends, which drops it. A panic becomes an
     /// error of the statement.
-    pub(crate) async fn guard<T>(
-        &self,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T, Fault> {
+    pub(crate) async fn guard<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T, Fault> {
         tokio::select! {
             biased;
             stop = self.ended() => Err(Fault::Connection(stop)),

@@ -40,9 +40,11 @@ impl Tls {
             (false, false) => create(&certificate, &key)?,
             (has, _) => {
                 let (one, other) = if has { (CERTIFICATE, KEY) } else { (KEY, CERTIFICATE) };
-                let fault = error!(SystemError, "{one} exists in {} but {other} does not",
-                    dir.display());
-                return Err(fault.hint("Restore the missing file, or remove both to make new ones."));
+                let fault =
+                    error!(SystemError, "{one} exists in {} but {other} does not", dir.display());
+                return Err(
+                    fault.hint("Restore the missing file, or remove both to make new ones.")
+                );
             }
         }
         load(&certificate, &key)

@@ -22,7 +22,7 @@ type StoreResult<T> = object_store::Result<T>;
 pub(super) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
@@ -40,7 +40,7 @@ impl Dice {
 }
 
 /// The machine's disk, or the bucket: what all processes share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     dice: Dice,
     /// Survives a power loss.
     durable: BTreeMap<String, Bytes>,
@@ -50,18 +50,21 @@ pub(super) struct Shared {
     delayed: Vec<(String, Bytes, bool)>,
     /// False for the mutant store whose success means nothing.
     pub(super) syncs: bool,
+    /// False for a store that overwrites although it was told to create.
+    pub(crate) creates: bool,
     /// Percent of requests that go wrong.
     pub(super) trouble: u64,
 }
 
 impl Shared {
-    pub(super) fn new(seed: u64, syncs: bool) -> Arc<Mutex<Shared>> {
+    pub(crate) fn new(seed: u64, syncs: bool) -> Arc<Mutex<Shared>> {
         Arc::new(Mutex::new(Shared {
             dice: Dice::new(seed ^ 0xabcd),
             durable: BTreeMap::new(),
             volatile: BTreeMap::new(),
             delayed: Vec::new(),
             syncs,
+            creates: true,
             trouble: 0,
         }))
     }
@@ -78,12 +81,12 @@ impl Shared {
         self.durable.keys().filter(|path| path.starts_with(prefix)).count() as u64
     }
 
+    /// A durable write syncs its directory, and with it the names that others gave there: what
+    /// they named was synced before it got its name.
     fn write(&mut self, path: &str, bytes: Bytes, durable: bool) {
-        if durable && self.syncs {
-            self.volatile.remove(path);
-            self.durable.insert(path.to_owned(), bytes);
-        } else {
-            self.volatile.insert(path.to_owned(), bytes);
+        self.volatile.insert(path.to_owned(), bytes);
+        if durable {
+            self.sync(path);
         }
     }
 
@@ -104,20 +107,24 @@ impl Shared {
         self.delayed.clear();
     }
 
-    /// Makes what is visible durable, as the next sync of its directory does.
     fn sync(&mut self, path: &str) {
-        if self.syncs
-            && let Some(bytes) = self.volatile.remove(path)
-        {
-            self.durable.insert(path.to_owned(), bytes);
+        if !self.syncs {
+            return;
         }
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let inside = |other: &str| other.rsplit_once('/').map_or("", |(of, _)| of) == directory;
+        let (now, later) = std::mem::take(&mut self.volatile)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(path, _)| inside(path));
+        self.durable.extend(now);
+        self.volatile = later;
     }
 }
 
 /// One process's view of the store. After a number of requests the process is dead: its requests
 /// are never answered again.
-pub(super) struct Client {
-    pub(super) shared: Arc<Mutex<Shared>>,
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Mutex<Shared>>,
     pub(super) fuse: Mutex<u64>,
 }
 
@@ -149,7 +156,7 @@ enum Life {
 }
 
 impl Client {
-    pub(super) fn new(shared: &Arc<Mutex<Shared>>, fuse: u64) -> Arc<Client> {
+    pub(crate) fn new(shared: &Arc<Mutex<Shared>>, fuse: u64) -> Arc<Client> {
         Arc::new(Client { shared: shared.clone(), fuse: Mutex::new(fuse) })
     }
 
@@ -184,6 +191,7 @@ impl Client {
         let trouble = shared.trouble;
         let goes_wrong = shared.dice.percent(trouble);
         let kind = shared.dice.below(if goes_wrong { 7 } else { 1 });
+        let create = create && shared.creates;
         if create && shared.exists(path) {
             if goes_wrong && kind < 3 {
                 return Err(timeout());

@@ -99,7 +99,7 @@ impl World {
         self.shared.lock().unwrap().trouble = 0;
         self.start(LONG_LIFE).await?;
         self.create_table().await?;
-        let trouble = [0, 3, 10, 25][self.pick(4)];
+        let trouble = [0, 5, 15, 45][self.pick(4)];
         self.shared.lock().unwrap().trouble = trouble;
         for _ in 0..self.dice.below(25) + 10 {
             self.event().await?;
@@ -135,7 +135,7 @@ impl World {
             checkpoint_records: 3,
             group_commit_max: 3,
             in_doubt: Duration::from_secs(3_600),
-            in_doubt_attempts: 4,
+            in_doubt_attempts: 3,
             retry_delay: Duration::ZERO,
             replay_reads: 2,
             rules: self.rules,
@@ -261,19 +261,25 @@ impl World {
                 return Err(format!("the file {lost} is named but gone"));
             }
         }
-        let mut oracle = self.oracle.lock().unwrap();
-        if let Some(lost) = oracle.present.difference(&there).next() {
-            return Err(format!("the commit of {lost} is lost"));
-        }
-        if let Some(alive) = oracle.absent.intersection(&there).next() {
-            return Err(format!("the aborted {alive} is there"));
-        }
-        let mut summary = std::mem::take(&mut oracle.summary);
-        drop(oracle);
+        let mut summary = self.judge(&there)?;
         summary.checkpoints = checkpoints;
         // Without checkpoints the same log must give the same state.
         crate::tests::same_without_checkpoints(client, &head).await?;
         Ok(summary)
+    }
+}
+
+impl World {
+    /// What clients were told, against what is there.
+    fn judge(&self, there: &BTreeSet<String>) -> Result<Summary, String> {
+        let mut oracle = self.oracle.lock().unwrap();
+        if let Some(lost) = oracle.present.difference(there).next() {
+            return Err(format!("the commit of {lost} is lost"));
+        }
+        if let Some(alive) = oracle.absent.intersection(there).next() {
+            return Err(format!("the aborted {alive} is there"));
+        }
+        Ok(std::mem::take(&mut oracle.summary))
     }
 }
 

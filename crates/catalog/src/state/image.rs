@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use base::ids::{ColumnId, Epoch, LogPosition, Oid};
+use base::segment::Segment;
 use base::{Result, error, fail};
 use serde::{Deserialize, Serialize};
 
@@ -94,12 +95,21 @@ impl State {
     }
 }
 
+/// A table's contents while their segments are being read.
+struct OpenContents {
+    table: Oid,
+    /// How many segments there must be.
+    count: u64,
+    segments: Vec<Arc<Segment>>,
+    identities: Vec<(ColumnId, i64)>,
+}
+
 /// Puts a state together from its items.
 #[derive(Default)]
 pub(crate) struct Restore {
     state: State,
     items: u64,
-    open: Option<(Oid, u64, Vec<Arc<base::segment::Segment>>, Vec<(ColumnId, i64)>)>,
+    open: Option<OpenContents>,
     ended: bool,
 }
 
@@ -143,7 +153,8 @@ impl Restore {
             Item::Setting { name, value } => state.settings.insert_mut(name, value),
             Item::LoadError(error) => state.load_errors.enqueue_mut(error),
             Item::Contents { table, segments, identities } => {
-                self.open = Some((table, segments, Vec::new(), identities));
+                self.open =
+                    Some(OpenContents { table, count: segments, segments: Vec::new(), identities });
             }
             Item::Segment(_) => {}
             Item::End { items } => {
@@ -190,15 +201,16 @@ impl Restore {
         let segment = form
             .into_segment()
             .ok_or_else(|| error!(DataCorrupted, "a segment's bound is damaged"))?;
-        let Some((_, _, segments, _)) = &mut self.open else {
+        let Some(open) = &mut self.open else {
             fail!(DataCorrupted, "a segment belongs to no table");
         };
-        segments.push(Arc::new(segment));
+        open.segments.push(Arc::new(segment));
         Ok(())
     }
 
     fn close_contents(&mut self) -> Result<()> {
-        let Some((table, count, segments, identities)) = self.open.take() else { return Ok(()) };
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let OpenContents { table, count, segments, identities } = open;
         if count != segments.len() as u64 {
             fail!(
                 DataCorrupted,

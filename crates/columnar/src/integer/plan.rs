@@ -49,12 +49,25 @@ struct Dictionary {
     codes: Vec<i64>,
 }
 
-/// Writes `values` (at least one) as a stream and returns its tag; `width` is the plain width
-/// of the type in bytes.
-pub(crate) fn encode(values: &[i64], width: u8, menu: Menu, out: &mut Vec<u8>) -> u8 {
-    let (min, max) = values
-        .iter()
-        .fold((i64::MAX, i64::MIN), |(min, max), v| (min.min(*v), max.max(*v)));
+/// The least and the greatest of at least one value.
+pub(crate) fn bounds<T: Copy + Ord>(values: &[T]) -> (T, T) {
+    let first = (values[0], values[0]);
+    values[1..].iter().fold(first, |(min, max), value| (min.min(*value), max.max(*value)))
+}
+
+/// Writes `values` (at least one) as a stream; `width` is the plain width of the type in bytes.
+pub(crate) fn encode(values: &[i64], width: u8, menu: Menu, out: &mut Vec<u8>) {
+    encode_within(values, bounds(values), width, menu, out);
+}
+
+/// [`encode`] where the bounds of the values are known.
+pub(crate) fn encode_within(
+    values: &[i64],
+    (min, max): (i64, i64),
+    width: u8,
+    menu: Menu,
+    out: &mut Vec<u8>,
+) {
     if menu == Menu::Plain {
         return write(values, min, width, &Plan::Plain, out);
     }
@@ -62,10 +75,10 @@ pub(crate) fn encode(values: &[i64], width: u8, menu: Menu, out: &mut Vec<u8>) -
         out.push(tag::CONSTANT);
         put_len(out, values.len());
         out.extend_from_slice(&min.to_le_bytes());
-        return tag::CONSTANT;
+        return;
     }
     let plan = choose(values, min, max, width, menu);
-    write(values, min, width, &plan, out)
+    write(values, min, width, &plan, out);
 }
 
 /// The size in bytes of `rows` values of `width` bytes as a plain stream.
@@ -121,7 +134,7 @@ fn bytes_of(values: &[i64], min: i64, max: i64, plan: &Plan, width: u8) -> usize
     }
 }
 
-fn write(values: &[i64], min: i64, width: u8, plan: &Plan, out: &mut Vec<u8>) -> u8 {
+fn write(values: &[i64], min: i64, width: u8, plan: &Plan, out: &mut Vec<u8>) {
     let rows = values.len();
     let kind = match plan {
         Plan::Packed { .. } => tag::PACKED,
@@ -177,7 +190,6 @@ fn write(values: &[i64], min: i64, width: u8, plan: &Plan, out: &mut Vec<u8>) ->
             }
         }
     }
-    kind
 }
 
 fn put_frame(reference: i64, factor: u64, width: u8, out: &mut Vec<u8>) {
@@ -226,8 +238,9 @@ fn count_runs(values: &[i64]) -> usize {
 }
 
 fn runs(values: &[i64], always: bool) -> Option<Plan> {
-    let (seen, changes) = windows(values)
-        .fold((0, 0), |(seen, changes), window| (seen + window.len(), changes + count_runs(window)));
+    let (seen, changes) = windows(values).fold((0, 0), |(seen, changes), window| {
+        (seen + window.len(), changes + count_runs(window))
+    });
     if !always && changes * 2 > seen {
         return None;
     }

@@ -38,7 +38,10 @@ enum Values {
     /// Integers as they are, numbers as bit patterns.
     Integer(Vec<i64>),
     Wide(Vec<i128>),
-    Text { data: Vec<u8>, ends: Vec<u32> },
+    Text {
+        data: Vec<u8>,
+        ends: Vec<u32>,
+    },
 }
 
 impl ColumnBuffer {
@@ -251,7 +254,7 @@ fn fill_nulls<T: Copy>(values: &mut [T], validity: Option<&BooleanBuffer>) {
 
 fn bitmap_bytes(bits: &BooleanBuffer) -> Vec<u8> {
     let mut bytes = bits.sliced().as_slice()[..bits.len().div_ceil(8)].to_vec();
-    if bits.len() % 8 != 0
+    if !bits.len().is_multiple_of(8)
         && let Some(last) = bytes.last_mut()
     {
         *last &= 0xFF >> (8 - bits.len() % 8);
@@ -292,10 +295,9 @@ fn encode_integers(
     (zone, sketch): (&mut Zone, &mut Sketch),
     out: &mut Vec<u8>,
 ) {
-    let (min, max) = bounds(values);
-    let (min, max) = (i128::from(min), i128::from(max));
-    zone.min = Some(Datum::Int(min));
-    zone.max = Some(Datum::Int(max));
+    let bounds = integer::bounds(values);
+    zone.min = Some(Datum::Int(i128::from(bounds.0)));
+    zone.max = Some(Datum::Int(i128::from(bounds.1)));
     let width = match sql_type {
         SqlType::SmallInt => 2,
         SqlType::Integer | SqlType::Date => 4,
@@ -304,18 +306,8 @@ fn encode_integers(
     if matches!(sql_type, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt) {
         zone.sum = Some(sum_integers(values, validity));
     }
-    add_distinct(values, sketch);
-    integer::encode(values, width, menu, out);
-}
-
-fn bounds<T: Copy + Ord>(values: &[T]) -> (T, T) {
-    values[1..]
-        .iter()
-        .fold((values[0], values[0]), |(min, max), value| (min.min(*value), max.max(*value)))
-}
-
-fn add_distinct(values: &[i64], sketch: &mut Sketch) {
     values.iter().for_each(|value| sketch.add_integer(*value));
+    integer::encode_within(values, bounds, width, menu, out);
 }
 
 fn sum_integers(values: &[i64], validity: Option<&BooleanBuffer>) -> i128 {
@@ -338,7 +330,15 @@ fn encode_wide(
     sketch: &mut Sketch,
     out: &mut Vec<u8>,
 ) {
-    let (min, max) = bounds(values);
+    if let Some(values) = wide::narrow(values) {
+        let bounds = integer::bounds(&values);
+        zone.min = Some(Datum::Int(i128::from(bounds.0)));
+        zone.max = Some(Datum::Int(i128::from(bounds.1)));
+        zone.sum = Some(sum_integers(&values, validity));
+        values.iter().for_each(|value| sketch.add_integer(*value));
+        return wide::write_narrow(&values, bounds, menu, out);
+    }
+    let (min, max) = integer::bounds(values);
     zone.min = Some(Datum::Int(min));
     zone.max = Some(Datum::Int(max));
     let add = |sum: Option<i128>, value: &i128| sum.and_then(|sum| sum.checked_add(*value));
@@ -347,8 +347,10 @@ fn encode_wide(
         Some(validity) => validity.set_indices().map(|row| &values[row]).fold(Some(0), add),
     };
     for value in values {
-        let folded = (*value as u64) ^ ((value >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        sketch.add_integer(folded as i64);
+        // A value that fits 64 bits counts as itself, as in a narrow block.
+        let (low, high) = (*value as i64, (value >> 64) as i64);
+        let folded = (high ^ (low >> 63)).wrapping_mul(0x5851_F42D_4C95_7F2D);
+        sketch.add_integer(low ^ folded);
     }
     wide::write(values, (min, max), menu, out);
 }
@@ -384,17 +386,10 @@ fn bound_strings(
     utf8: bool,
     zone: &mut Zone,
 ) {
-    let mut bounds: Option<(&[u8], &[u8])> = None;
-    let mut widen = |text| {
-        bounds = Some(match bounds {
-            None => (text, text),
-            Some((min, max)) => (min.min(text), max.max(text)),
-        });
+    let bounds = match validity {
+        None => strings.bounds(0..strings.rows()),
+        Some(validity) => strings.bounds(validity.set_indices()),
     };
-    match validity {
-        None => strings.iter().for_each(&mut widen),
-        Some(validity) => validity.set_indices().for_each(|row| widen(strings.get(row))),
-    }
     let Some((min, max)) = bounds else { return };
     match (std::str::from_utf8(min), std::str::from_utf8(max)) {
         (Ok(min), Ok(max)) if utf8 => zone.bound_text(min, max),

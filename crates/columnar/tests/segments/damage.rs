@@ -16,11 +16,8 @@ fn segment(rows: usize, block_rows: usize, shape: usize, seed: u64) -> Encoded {
         .enumerate()
         .map(|(i, t)| (*t, array(*t, rows, (shape + i) % SHAPES, i % 3, &mut dice)))
         .collect();
-    let types: Vec<_> = TYPES
-        .iter()
-        .enumerate()
-        .map(|(i, t)| (*t, (i % 5 == 4).then_some(Encode::Zstd)))
-        .collect();
+    let types: Vec<_> =
+        TYPES.iter().enumerate().map(|(i, t)| (*t, (i % 5 == 4).then_some(Encode::Zstd))).collect();
     let options = WriteOptions { block_rows, ..WriteOptions::default() };
     let mut writer = SegmentWriter::new(specs(&types), options);
     writer.push(&batch(arrays)).unwrap();
@@ -90,6 +87,11 @@ fn newer_versions_are_refused_by_name() {
     assert!(error.message().contains("format version 2"), "{error:?}");
 }
 
+/// More rounds and other seeds for a long run: `BLUESHIFT_FUZZ_ROUNDS=100`.
+fn rounds() -> u64 {
+    std::env::var("BLUESHIFT_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
 fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
     for _ in 0..1 + dice.below(4) {
         let at = dice.below(bytes.len() as u64) as usize;
@@ -114,8 +116,9 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
 #[test]
 fn mutated_blocks_never_panic() {
     let mut dice = Dice(99);
-    for round in 0..14 {
-        let file = segment(1_500 + round * 100, 4_096, round, round as u64).to_bytes();
+    for round in 0..14 * rounds() {
+        let rows = 1_500 + (round % 14) as usize * 100;
+        let file = segment(rows, 4_096, round as usize, round).to_bytes();
         let footer = Footer::parse(&file, "t").unwrap();
         for column in &footer.columns {
             let bytes = block_bytes(&file, column, 0, "t").unwrap();
@@ -140,7 +143,7 @@ fn mutated_footers_never_panic() {
     let encoded = segment(90, 33, 2, 1);
     let file = encoded.to_bytes();
     let (data, footer) = file.split_at(encoded.footer_offset as usize);
-    for _ in 0..3_000 {
+    for _ in 0..3_000 * rounds() {
         let mut body = footer[..footer.len() - 20].to_vec();
         mutate(&mut body, &mut dice);
         let mut mutated = body.clone();
@@ -157,7 +160,7 @@ fn mutated_footers_never_panic() {
 fn noise_never_panics() {
     let mut dice = Dice(1);
     let file = segment(90, 33, 2, 1).to_bytes();
-    for _ in 0..2_000 {
+    for _ in 0..2_000 * rounds() {
         let mut bytes = file.to_vec();
         mutate(&mut bytes, &mut dice);
         fuzz_segment(&bytes);

@@ -23,14 +23,14 @@ fn rows() -> (Vec<(SqlType, Option<Encode>)>, RecordBatch) {
     let mut columns: Vec<(SqlType, ArrayRef)> = Vec::new();
     for sql_type in TYPES {
         for shape in 0..SHAPES {
-            columns.push((*sql_type, array(*sql_type, 2_500, shape, shape % 3, &mut dice)));
+            columns.push((*sql_type, array(*sql_type, 1_400, shape, shape % 3, &mut dice)));
         }
     }
     (columns.iter().map(|(sql_type, _)| (*sql_type, None)).collect(), batch(columns))
 }
 
 fn encode(types: &[(SqlType, Option<Encode>)], rows: &RecordBatch) -> Bytes {
-    let options = WriteOptions { block_rows: 2_048, ..WriteOptions::default() };
+    let options = WriteOptions { block_rows: 1_100, ..WriteOptions::default() };
     let mut writer = SegmentWriter::new(specs(types), options);
     writer.push(rows).unwrap();
     writer.finish().unwrap().to_bytes()

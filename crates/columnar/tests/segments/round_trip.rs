@@ -175,7 +175,8 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(600)))]
 
     #[test]
     fn every_type_round_trips(
@@ -184,7 +185,8 @@ proptest! {
         nulls in 0..4_usize,
         encode in prop::option::of(0..Encode::ALL.len()),
         rows in prop_oneof![1..20_usize, 1_000..1_050_usize, 1..6_000_usize],
-        block_rows in prop_oneof![Just(1_usize << 16), Just(1_024), Just(700), Just(2_500), 1..90_usize],
+        block_rows in
+            prop_oneof![Just(1_usize << 16), Just(1_024), Just(700), Just(2_500), 1..90_usize],
         seed in any::<u64>(),
     ) {
         let mut dice = Dice(seed);

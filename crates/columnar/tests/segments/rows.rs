@@ -83,8 +83,16 @@ fn integers(rows: usize, shape: usize, dice: &mut Dice) -> Vec<i128> {
 }
 
 fn doubles(rows: usize, shape: usize, dice: &mut Dice) -> Vec<f64> {
-    let odd =
-        [f64::NAN, -f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 1e300];
+    let odd = [
+        f64::NAN,
+        -f64::NAN,
+        0.0,
+        -0.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        1e300,
+    ];
     integers(rows, shape, dice)
         .into_iter()
         .map(|value| match shape {
@@ -146,8 +154,10 @@ pub(crate) fn array(
             let values = integers(rows, shape, dice).into_iter().map($of);
             let array = PrimitiveArray::<$arrow>::from_iter_values(values);
             let array = array.with_data_type(sql_type.arrow());
-            Arc::new(PrimitiveArray::<$arrow>::new(array.values().clone(), nulls)
-                .with_data_type(sql_type.arrow()))
+            Arc::new(
+                PrimitiveArray::<$arrow>::new(array.values().clone(), nulls)
+                    .with_data_type(sql_type.arrow()),
+            )
         }};
     }
     match sql_type {
@@ -159,7 +169,9 @@ pub(crate) fn array(
         SqlType::Integer => primitive!(Int32Type, |v| v as i32),
         SqlType::Date => primitive!(Date32Type, |v| v as i32),
         SqlType::BigInt | SqlType::TimeTz => primitive!(Int64Type, |v| v as i64),
-        SqlType::Time => primitive!(Time64MicrosecondType, |v| (v as i64).rem_euclid(86_400_000_000)),
+        SqlType::Time => {
+            primitive!(Time64MicrosecondType, |v| (v as i64).rem_euclid(86_400_000_000))
+        }
         SqlType::Timestamp | SqlType::TimestampTz => {
             primitive!(TimestampMicrosecondType, |v| v as i64)
         }
@@ -230,9 +242,7 @@ pub(crate) fn datum(array: &dyn Array, row: usize, sql_type: SqlType) -> Option<
         SqlType::Timestamp | SqlType::TimestampTz => {
             Datum::Int(array.as_primitive::<TimestampMicrosecondType>().value(row).into())
         }
-        SqlType::Decimal { .. } => {
-            Datum::Int(array.as_primitive::<Decimal128Type>().value(row))
-        }
+        SqlType::Decimal { .. } => Datum::Int(array.as_primitive::<Decimal128Type>().value(row)),
         SqlType::Real => Datum::Float(array.as_primitive::<Float32Type>().value(row).into()),
         SqlType::Double => Datum::Float(array.as_primitive::<Float64Type>().value(row)),
         SqlType::Varbyte(_) => Datum::Bytes(array.as_binary_view().value(row).to_vec()),
@@ -269,9 +279,7 @@ pub(crate) fn qualifies(predicate: &Predicate, value: Option<&Datum>) -> bool {
                 CompareOp::GtEq => ordering.is_ge(),
             }
         }
-        Predicate::Between { low, high } => {
-            order(value, low).is_ge() && order(value, high).is_le()
-        }
+        Predicate::Between { low, high } => order(value, low).is_ge() && order(value, high).is_le(),
         Predicate::In(values) => values.iter().any(|one| order(value, one).is_eq()),
         Predicate::Prefix(prefix) => match value {
             Datum::Text(text) => text.starts_with(prefix.as_str()),

@@ -90,10 +90,7 @@ impl SegmentReader {
     }
 
     /// Reads `blocks` from the store, in the order asked for, and leaves them in the cache.
-    pub(crate) async fn read(
-        &self,
-        blocks: &[BlockId],
-    ) -> base::Result<(Vec<Arc<Block>>, Reads)> {
+    pub(crate) async fn read(&self, blocks: &[BlockId]) -> base::Result<(Vec<Arc<Block>>, Reads)> {
         let mut places = Vec::with_capacity(blocks.len());
         for (column, block) in blocks {
             let index = self.column(*column)?;

@@ -49,17 +49,14 @@ impl Cutter {
     }
 
     /// A join that collects its left side first: hash join in that mode, nested loop, cross.
-    pub(crate) fn place_collecting_join(
-        &self,
-        plan: &Plan,
-        join_type: JoinType,
-    ) -> Result<Placed> {
+    pub(crate) fn place_collecting_join(&self, plan: &Plan, join_type: JoinType) -> Result<Placed> {
         let (left, right) = match plan.children()[..] {
             [left, right] => (left, right),
             _ => return Err(base::Error::internal("a join has two inputs")),
         };
         // What gathers the left side stays in the task: only its input crosses the network.
-        let collected = left.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
+        let collected =
+            left.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
         let left_input = collected.map_or(left, CoalescePartitionsExec::input);
         let left = self.place(left_input)?;
         let right = self.place(right)?;
@@ -116,12 +113,7 @@ impl Cutter {
     }
 
     /// Both sides move to the slices of the join keys.
-    fn join_repartitioned(
-        &self,
-        plan: &Plan,
-        join: &HashJoinExec,
-        sides: Sides,
-    ) -> Result<Placed> {
+    fn join_repartitioned(&self, plan: &Plan, join: &HashJoinExec, sides: Sides) -> Result<Placed> {
         let claimed = plan.output_partitioning().clone();
         let (left_keys, right_keys) = join.on().iter().cloned().unzip();
         let left = self.ship(sides.left)?;
@@ -144,12 +136,7 @@ impl Cutter {
     }
 
     /// One task, with the partitioning and order that parents rely on.
-    fn as_claimed(
-        &self,
-        placed: Placed,
-        claimed: Partitioning,
-        original: &Plan,
-    ) -> Result<Placed> {
+    fn as_claimed(&self, placed: Placed, claimed: Partitioning, original: &Plan) -> Result<Placed> {
         use datafusion::physical_plan::repartition::RepartitionExec;
         use datafusion::physical_plan::sorts::sort::SortExec;
         if let (Partitioning::Hash(keys, partitions), None) = (&claimed, original.output_ordering())

@@ -108,9 +108,8 @@ fn literal_bytes(leaf: &dyn ExecutionPlan) -> Option<usize> {
 }
 
 /// Starts a query over the compute nodes.
-pub(crate) type Run = Arc<
-    dyn Fn(Distributed) -> BoxFuture<'static, Result<SendableRecordBatchStream>> + Send + Sync,
->;
+pub(crate) type Run =
+    Arc<dyn Fn(Distributed) -> BoxFuture<'static, Result<SendableRecordBatchStream>> + Send + Sync>;
 
 /// Computes the rows that stand in plans as [`LeaderRowsExec`].
 pub(crate) struct Resolution {
@@ -256,6 +255,8 @@ impl ExecutionPlan for LeaderRowsExec {
         _: usize,
         _: Arc<TaskContext>,
     ) -> datafusion::common::Result<SendableRecordBatchStream> {
-        Err(into_datafusion(Error::internal("rows of the leader were not computed before the plan")))
+        Err(into_datafusion(Error::internal(
+            "rows of the leader were not computed before the plan",
+        )))
     }
 }

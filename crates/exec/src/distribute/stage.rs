@@ -42,13 +42,13 @@ impl StageOutputExec {
 
     /// Rows of several tasks mix on the way, so that no order reaches the reader.
     pub(crate) fn unordered(input: Arc<dyn ExecutionPlan>) -> StageOutputExec {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
-            input.output_partitioning().clone(),
-            input.pipeline_behavior(),
-            input.boundedness(),
-        );
-        let properties = Arc::new(properties);
+        // Columns that are equal stay equal; what holds within one partition is lost.
+        let mut equal = input.equivalence_properties().clone();
+        equal.clear_orderings();
+        equal.clear_per_partition_constants();
+        let partitioning = input.output_partitioning().clone();
+        let (behavior, bounded) = (input.pipeline_behavior(), input.boundedness());
+        let properties = Arc::new(PlanProperties::new(equal, partitioning, behavior, bounded));
         StageOutputExec { input, properties, ordered: false, metrics: Default::default() }
     }
 

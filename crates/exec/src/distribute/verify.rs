@@ -138,22 +138,15 @@ impl Checker {
             return self.leaf(node, tasks);
         }
         let children = node.children();
-        let shares = children
-            .iter()
-            .map(|child| self.node(child, tasks))
-            .collect::<Result<Vec<_>>>()?;
+        let shares =
+            children.iter().map(|child| self.node(child, tasks)).collect::<Result<Vec<_>>>()?;
         if tasks == 1 {
             return Ok(Share::Part);
         }
         self.combined(node, &shares)
     }
 
-    fn boundary(
-        &self,
-        node: &Plan,
-        boundary: &dyn NetworkBoundary,
-        tasks: usize,
-    ) -> Result<Share> {
+    fn boundary(&self, node: &Plan, boundary: &dyn NetworkBoundary, tasks: usize) -> Result<Share> {
         self.stage(boundary, tasks)?;
         if tasks == 1 {
             return Ok(Share::Part);

@@ -68,9 +68,5 @@ impl WorkerChannel for InProcessChannel {
 
 /// The bytes of the rows themselves, without what their buffers hold besides.
 fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
-        .sum()
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
+use base::SqlType;
 use columnar::{Block, Selection};
 use datafusion::common::{Result, internal_datafusion_err};
 
@@ -21,10 +22,16 @@ use crate::error::into_datafusion;
 /// Below one selected row in so many, rows are picked out instead of decoded and filtered.
 const SPARSE: usize = 8;
 
+/// Text of more distinct values than this is decoded a block at a time: each decoding begins
+/// with its dictionary.
+const DISTINCT_TEXTS_MAX: u32 = 256;
+
 /// A block of rows that passed the predicates on encoded data.
 pub(super) struct Active {
     rows: usize,
     columns: Vec<Option<Arc<Block>>>,
+    /// By column: all of its rows, when it is decoded a block at a time.
+    whole: Vec<Option<ArrayRef>>,
     /// Its bits, `None` when every row is selected.
     bits: Option<BooleanBuffer>,
     survivors: usize,
@@ -96,7 +103,8 @@ impl Active {
         let bits = selection
             .filter(|_| survivors < planned.rows)
             .map(|selection| selection.to_boolean_buffer());
-        Active { rows: planned.rows, columns: planned.columns, bits, survivors, at: 0 }
+        let whole = vec![None; planned.columns.len()];
+        Active { rows: planned.rows, columns: planned.columns, whole, bits, survivors, at: 0 }
     }
 
     /// The next rows that satisfy every filter, `None` at the block's end.
@@ -133,9 +141,7 @@ impl Active {
                 self.at = range.end;
                 return Some(Part::Range(range));
             };
-            if self.at == 0
-                && self.survivors <= batch_rows
-                && self.survivors * SPARSE <= self.rows
+            if self.at == 0 && self.survivors <= batch_rows && self.survivors * SPARSE <= self.rows
             {
                 self.at = self.rows;
                 let selection = Selection::from_bits(bits);
@@ -153,7 +159,7 @@ impl Active {
 
     /// The rows of `part` that pass the residual filters, with the columns decoded for them.
     fn filtered(
-        &self,
+        &mut self,
         mut part: Part,
         decoded: &mut [Option<ArrayRef>],
         compiled: &Compiled,
@@ -171,7 +177,7 @@ impl Active {
             }
         }
         for hint in &mut dynamic.residual {
-            let fetched = |at: &usize| self.columns[*at].is_some() || decoded[*at].is_some();
+            let fetched = |at: &usize| self.columns[*at].is_some();
             if !hint.pays() || !hint.filter.columns.iter().all(fetched) {
                 continue;
             }
@@ -186,7 +192,7 @@ impl Active {
     }
 
     fn passed(
-        &self,
+        &mut self,
         part: Part,
         residual: &Residual,
         decoded: &mut [Option<ArrayRef>],
@@ -212,7 +218,7 @@ impl Active {
         Ok(part.refined(hits.values(), self.rows))
     }
 
-    fn decode(&self, at: usize, part: &Part, compiled: &Compiled) -> Result<ArrayRef> {
+    fn decode(&mut self, at: usize, part: &Part, compiled: &Compiled) -> Result<ArrayRef> {
         let Some(block) = &self.columns[at] else {
             return compiled.fills[at].to_array_of_size(part.rows());
         };
@@ -222,16 +228,40 @@ impl Active {
                 compiled.spec.name
             ));
         }
-        let array = match part {
-            Part::Range(range) if range.len() == self.rows => block.decode(),
-            Part::Range(range) | Part::Masked { range, .. } => block.decode_range(range.clone()),
-            Part::Picked { selection, .. } => block.decode_selected(selection),
+        let (range, filter) = match part {
+            Part::Picked { selection, .. } => {
+                return block.decode_selected(selection).map_err(into_datafusion);
+            }
+            Part::Range(range) => (range, None),
+            Part::Masked { range, filter, .. } => (range, Some(filter)),
         };
-        let array = array.map_err(into_datafusion)?;
-        match part {
-            Part::Masked { filter, .. } => Ok(filter.filter(&array)?),
-            _ => Ok(array),
+        let array = if range.len() == self.rows || !decodes_whole(block) {
+            block.decode_range(range.clone()).map_err(into_datafusion)?
+        } else {
+            let whole = match self.whole[at].take() {
+                Some(whole) => whole,
+                None => block.decode().map_err(into_datafusion)?,
+            };
+            let array = whole.slice(range.start, range.len());
+            self.whole[at] = Some(whole);
+            array
+        };
+        match filter {
+            Some(filter) => Ok(filter.filter(&array)?),
+            None => Ok(array),
         }
+    }
+}
+
+/// True for a block that is cheaper to decode at once than in pieces: its runs or its dictionary
+/// are unpacked for each piece again. DECIMAL is left in pieces, which stay in the CPU's cache.
+fn decodes_whole(block: &Block) -> bool {
+    match block.sql_type() {
+        SqlType::Decimal { .. } | SqlType::Boolean => false,
+        SqlType::Char(_) | SqlType::Varchar(_) | SqlType::Varbyte(_) => {
+            block.zone().distinct > DISTINCT_TEXTS_MAX
+        }
+        _ => true,
     }
 }
 

@@ -51,8 +51,7 @@ impl Residual {
     /// Which of `rows` rows qualify, given its columns.
     pub(super) fn evaluate(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<BooleanArray> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         let array = self.expr.evaluate(&batch)?.into_array(rows)?;
         let array = array.as_boolean_opt().ok_or_else(|| {
             internal_datafusion_err!("a filter gave {} instead of booleans", array.data_type())

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::physical_expr::expressions::{DynamicFilterTracking};
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::PhysicalExpr;
 
@@ -105,8 +105,7 @@ impl Dynamic {
     /// True when a filter that still pays needs the column.
     pub(super) fn needs(&self, column: usize) -> bool {
         let encoded = |hint: &Hint<ColumnPredicate>| hint.pays() && hint.filter.column == column;
-        let residual =
-            |hint: &Hint<Residual>| hint.pays() && hint.filter.columns.contains(&column);
+        let residual = |hint: &Hint<Residual>| hint.pays() && hint.filter.columns.contains(&column);
         self.encoded.iter().any(encoded) || self.residual.iter().any(residual)
     }
 }

@@ -53,8 +53,7 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(reader: SegmentReader, compiled: &Compiled) -> Cursor {
         let footer = reader.footer();
-        let present =
-            compiled.spec.columns.iter().map(|c| footer.column(c.id).is_some()).collect();
+        let present = compiled.spec.columns.iter().map(|c| footer.column(c.id).is_some()).collect();
         let queue = (0..footer.blocks()).collect();
         let reader = Arc::new(reader);
         Cursor { reader, present, queue, window: VecDeque::new(), ahead: None }
@@ -104,7 +103,10 @@ impl Cursor {
             if compiled.for_output[at] && self.present[at] && planned.columns[at].is_none() {
                 let id = (column.id, planned.number);
                 match self.reader.cached(id) {
-                    Some(block) => planned.columns[at] = Some(block),
+                    Some(block) => {
+                        metrics.cache_hits.add(1);
+                        planned.columns[at] = Some(block);
+                    }
                     None => missing.push((at, id)),
                 }
             }
@@ -173,9 +175,8 @@ impl Cursor {
         missing: Vec<(usize, usize)>,
     ) -> AbortOnDropHandle<base::Result<(Fetched, Reads)>> {
         let reader = Arc::clone(&self.reader);
-        let id = |(place, at): &(usize, usize)| {
-            (compiled.spec.columns[*at].id, blocks[*place].number)
-        };
+        let id =
+            |(place, at): &(usize, usize)| (compiled.spec.columns[*at].id, blocks[*place].number);
         let ids: Vec<_> = missing.iter().map(id).collect();
         AbortOnDropHandle::new(base::task::spawn("scan read-ahead", async move {
             let (read, reads) = reader.read(&ids).await?;

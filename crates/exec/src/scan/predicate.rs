@@ -12,8 +12,7 @@ use columnar::{CompareOp, Predicate, Zone};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal,
-    NotExpr,
+    BinaryExpr, CaseExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
 };
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::joins::HashExpr;
@@ -197,9 +196,7 @@ pub(crate) fn datum_of(value: &ScalarValue, sql_type: SqlType) -> Option<Datum> 
         (ScalarValue::Utf8(_) | ScalarValue::LargeUtf8(_), DataType::Utf8View) => true,
         (ScalarValue::Binary(_) | ScalarValue::LargeBinary(_), DataType::BinaryView) => true,
         // Precision bounds what may be stored; the scale is what gives digits their meaning.
-        (ScalarValue::Decimal128(_, _, scale), DataType::Decimal128(_, wanted)) => {
-            *scale == wanted
-        }
+        (ScalarValue::Decimal128(_, _, scale), DataType::Decimal128(_, wanted)) => *scale == wanted,
         (value, wanted) => value.data_type() == wanted,
     };
     if !same {
@@ -254,9 +251,7 @@ pub(crate) fn scalar_of(value: Option<&Datum>, sql_type: SqlType) -> Option<Scal
         (Datum::Float(value), DataType::Float32) => ScalarValue::Float32(Some(*value as f32)),
         (Datum::Float(value), DataType::Float64) => ScalarValue::Float64(Some(*value)),
         (Datum::Text(value), DataType::Utf8View) => ScalarValue::Utf8View(Some(value.clone())),
-        (Datum::Bytes(value), DataType::BinaryView) => {
-            ScalarValue::BinaryView(Some(value.clone()))
-        }
+        (Datum::Bytes(value), DataType::BinaryView) => ScalarValue::BinaryView(Some(value.clone())),
         _ => return None,
     })
 }
@@ -410,10 +405,8 @@ impl Prune {
             return Prune::Column(predicate);
         }
         if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
-            let sides = || vec![
-                Prune::of(binary.left(), columns),
-                Prune::of(binary.right(), columns),
-            ];
+            let sides =
+                || vec![Prune::of(binary.left(), columns), Prune::of(binary.right(), columns)];
             return match binary.op() {
                 Operator::And => Prune::All(sides()).simplified(),
                 Operator::Or => Prune::Any(sides()).simplified(),

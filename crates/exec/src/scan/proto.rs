@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::spec::{ScanColumn, ScanSpec, Slices};
-use super::{SegmentScanExec, ScanSpec as Spec};
+use super::{ScanSpec as Spec, SegmentScanExec};
 
 #[derive(Clone, PartialEq, Message)]
 struct ScanMessage {
@@ -123,11 +123,7 @@ pub fn encode(
         columns: spec.columns.iter().map(column_message).collect::<Result<_>>()?,
         key: spec.key.map(|at| at as u32),
         order: spec.order.iter().map(|at| *at as u32).collect(),
-        slices: Some(SlicesMessage {
-            kind,
-            number: number.into(),
-            partitions: partitions.into(),
-        }),
+        slices: Some(SlicesMessage { kind, number: number.into(), partitions: partitions.into() }),
         segments: scan
             .segments
             .iter()

@@ -71,9 +71,9 @@ impl Slices {
         let width = range.end.saturating_sub(range.start);
         if width == 0
             || range.end > slices
-            || range.start % width != 0
-            || slices % width != 0
-            || partitions % width != 0
+            || !range.start.is_multiple_of(width)
+            || !slices.is_multiple_of(width)
+            || !partitions.is_multiple_of(width)
         {
             return internal_err!(
                 "slices {range:?} of {slices} do not line up with {partitions} partitions"
@@ -100,10 +100,8 @@ pub struct ScanSpec {
 impl ScanSpec {
     /// The schema of all columns, which predicates see.
     pub fn schema(&self) -> SchemaRef {
-        let fields = self
-            .columns
-            .iter()
-            .map(|column| column.sql_type.field(&column.name, column.nullable));
+        let fields =
+            self.columns.iter().map(|column| column.sql_type.field(&column.name, column.nullable));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
@@ -112,9 +110,9 @@ impl ScanSpec {
     /// # Errors
     /// When a plan names a column that its scan does not read.
     pub fn column(&self, index: usize) -> Result<&ScanColumn> {
-        self.columns.get(index).ok_or_else(|| {
-            internal_datafusion_err!("scan of {} has no column {index}", self.name)
-        })
+        self.columns
+            .get(index)
+            .ok_or_else(|| internal_datafusion_err!("scan of {} has no column {index}", self.name))
     }
 }
 

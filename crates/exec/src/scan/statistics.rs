@@ -214,11 +214,8 @@ fn width(column: &ScanColumn, merged: &Merged, rows: u64) -> f64 {
 
 /// The statistics with the total size that their columns make.
 pub(crate) fn with_byte_size(mut statistics: Statistics) -> Statistics {
-    let bytes: usize = statistics
-        .column_statistics
-        .iter()
-        .filter_map(|column| column.byte_size.get_value())
-        .sum();
+    let bytes: usize =
+        statistics.column_statistics.iter().filter_map(|column| column.byte_size.get_value()).sum();
     statistics.total_byte_size = Precision::Inexact(bytes);
     statistics
 }

@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_select::coalesce::BatchCoalescer;
 use base::segment::Segment;
 use columnar::Selection;
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::make_cooperative;
@@ -214,8 +214,9 @@ impl PartitionScan {
 
     async fn open(&self, segment: &Segment) -> Result<Cursor> {
         let timer = self.metrics.wait_time.timer();
-        let (reader, reads) =
-            SegmentReader::open(Arc::clone(&self.storage), segment).await.map_err(into_datafusion)?;
+        let (reader, reads) = SegmentReader::open(Arc::clone(&self.storage), segment)
+            .await
+            .map_err(into_datafusion)?;
         timer.done();
         self.metrics.add_reads(reads);
         self.metrics.segments_read.add(1);
@@ -236,11 +237,12 @@ impl PartitionScan {
         self.predicates.before_block();
         for place in 0..self.predicates.order.len() {
             let at = self.predicates.order[place];
-            let predicate = &encoded[at];
-            let Some(block) =
-                planned.columns[predicate.column].as_ref().filter(|_| planned.is_open(at))
-            else {
+            if !planned.is_open(at) {
                 continue;
+            }
+            let predicate = &encoded[at];
+            let Some(block) = &planned.columns[predicate.column] else {
+                return internal_err!("a block that a predicate needs was not read");
             };
             let before = selection.count();
             block.filter(&predicate.predicate, &mut selection).map_err(into_datafusion)?;
@@ -300,7 +302,7 @@ impl PredicateOrder {
 
     fn before_block(&mut self) {
         self.blocks += 1;
-        if self.order.len() < 2 || self.blocks % REORDER_BLOCKS != 0 {
+        if self.order.len() < 2 || !self.blocks.is_multiple_of(REORDER_BLOCKS) {
             return;
         }
         let rank = |at: usize| {

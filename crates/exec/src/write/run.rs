@@ -132,7 +132,8 @@ fn interleaved(columns: &[ArrayRef]) -> Result<UInt32Array> {
     let columns = &columns[..columns.len().min((u128::BITS / RANK_BITS) as usize)];
     for (place, column) in columns.iter().enumerate() {
         let order = sort_to_indices(column, Some(SORT_OPTIONS), None)?;
-        let comparator = LexicographicalComparator::try_new(&sort_columns(&[column.clone()]))?;
+        let comparator =
+            LexicographicalComparator::try_new(&sort_columns(std::slice::from_ref(column)))?;
         let mut rank = 0;
         for (at, row) in order.values().iter().enumerate() {
             // Equal values share a rank, else their order of arrival would scatter them.

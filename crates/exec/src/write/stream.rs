@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema, SchemaRef};
 use base::ids::SliceId;
 use base::segment::Segment;
 use base::{Error, error};
@@ -42,7 +42,9 @@ pub(super) fn execute(
     let consumer = MemoryConsumer::new(format!("SegmentWriteExec[{partition}]"));
     let counter = |name: &'static str| MetricBuilder::new(&write.metrics).counter(name, partition);
     let time = |name: &'static str| MetricBuilder::new(&write.metrics).subset_time(name, partition);
+    let fields = write.spec.columns.iter().map(|c| c.sql_type.field(&c.name, true));
     let writer = SliceWriter {
+        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
         spec: Arc::clone(&write.spec),
         slice: slice.map(SliceId),
         storage,
@@ -75,6 +77,8 @@ pub fn segments_of(batch: &RecordBatch) -> Result<Vec<Segment>> {
 }
 
 struct SliceWriter {
+    /// Of the rows as they are stored.
+    schema: SchemaRef,
     spec: Arc<WriteSpec>,
     slice: Option<SliceId>,
     storage: Arc<NodeStorage>,
@@ -118,7 +122,8 @@ impl SliceWriter {
         let first = self.rows_seen;
         self.rows_seen += batch.num_rows() as u64;
         let wanted = self.spec.columns.len();
-        let mut columns: Vec<ArrayRef> = batch.columns()[..wanted.min(batch.num_columns())].to_vec();
+        let mut columns: Vec<ArrayRef> =
+            batch.columns()[..wanted.min(batch.num_columns())].to_vec();
         let (slice, slices) = match self.slice {
             Some(slice) => (slice.0, self.spec.slices),
             None => (0, 1),
@@ -135,9 +140,7 @@ impl SliceWriter {
             }
         }
         self.check_placement(&columns)?;
-        let fields = self.spec.columns.iter().map(|c| c.sql_type.field(&c.name, true));
-        let schema = arrow_schema::Schema::new(fields.collect::<Vec<_>>());
-        Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     fn not_null(&self, column: &str) -> Error {
@@ -276,10 +279,8 @@ impl SliceWriter {
     fn described(&self) -> Result<RecordBatch> {
         let texts = self.segments.iter().map(crate::scan::json).collect::<Result<Vec<_>>>()?;
         let rows = self.segments.iter().map(|segment| segment.rows);
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(texts)),
-            Arc::new(UInt64Array::from_iter_values(rows)),
-        ];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(texts)), Arc::new(UInt64Array::from_iter_values(rows))];
         Ok(RecordBatch::try_new(output_schema(), columns)?)
     }
 }

@@ -11,15 +11,11 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 ///
 /// # Errors
 /// 58030 when the store fails; XX000 when the path is taken by something else.
-pub(super) async fn put(
-    store: Arc<dyn ObjectStore>,
-    path: String,
-    encoded: Encoded,
-) -> Result<()> {
+pub(super) async fn put(store: Arc<dyn ObjectStore>, path: String, encoded: Encoded) -> Result<()> {
     fault::point("segment.before_put")?;
     let location = Path::from(path.as_str());
     let (bytes, footer) = (encoded.bytes, encoded.footer_offset);
-    let footer_bytes = encoded.chunks.last().cloned();
+    let own = tail(&encoded);
     let payload = PutPayload::from_iter(encoded.chunks);
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(&location, payload, options).await {
@@ -27,9 +23,8 @@ pub(super) async fn put(
         // A put that was sent again after its answer was lost finds itself.
         Err(object_store::Error::AlreadyExists { .. }) => {
             let there = store.get_range(&location, footer..bytes).await;
-            let same = there.is_ok_and(|there| {
-                footer_bytes.is_some_and(|own| there.ends_with(&own) || own.ends_with(&there))
-            });
+            // The footer has the checksum of every block.
+            let same = there.is_ok_and(|there| there == own);
             if !same {
                 return Err(Error::internal(format!("segment name {path} is used twice")));
             }
@@ -37,6 +32,18 @@ pub(super) async fn put(
         Err(error) => return Err(store_error(&path, error)),
     }
     fault::point("segment.after_put")
+}
+
+/// The bytes from the footer on.
+fn tail(encoded: &Encoded) -> Vec<u8> {
+    let mut skip = encoded.footer_offset as usize;
+    let mut bytes = Vec::new();
+    for chunk in &encoded.chunks {
+        let from = skip.min(chunk.len());
+        skip -= from;
+        bytes.extend_from_slice(&chunk[from..]);
+    }
+    bytes
 }
 
 fn store_error(path: &str, error: object_store::Error) -> Error {

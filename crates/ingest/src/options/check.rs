@@ -37,8 +37,7 @@ fn source(copy: &CopyStatement) -> Result<()> {
         CopySourceKind::Other => {
             return Err(error!(
                 InvalidParameterValue,
-                "\"{}\" is not a source that COPY can read",
-                copy.from.url
+                "\"{}\" is not a source that COPY can read", copy.from.url
             )
             .hint("Sources are s3://bucket/prefix, /path and file:///path.")
             .at(copy.from.position));

@@ -113,11 +113,7 @@ fn checked_cast(
     Ok(no_new_nulls(source, array, sql_type))
 }
 
-fn no_new_nulls(
-    source: &ArrayRef,
-    array: ArrayRef,
-    sql_type: SqlType,
-) -> Result<ArrayRef, Misfit> {
+fn no_new_nulls(source: &ArrayRef, array: ArrayRef, sql_type: SqlType) -> Result<ArrayRef, Misfit> {
     let before = source.logical_null_count();
     if array.null_count() > before {
         let nulls = source.logical_nulls();
@@ -158,14 +154,11 @@ fn timestamp(source: &ArrayRef, sql_type: SqlType) -> Result<Result<ArrayRef, Mi
         DataType::Timestamp(unit, Some(_)) => relabel(&source, DataType::Timestamp(*unit, None))?,
         _ => source,
     };
-    let array = match checked_cast(
-        &plain,
-        &DataType::Timestamp(TimeUnit::Microsecond, None),
-        sql_type,
-    )? {
-        Ok(array) => array,
-        Err(misfit) => return Ok(Err(misfit)),
-    };
+    let array =
+        match checked_cast(&plain, &DataType::Timestamp(TimeUnit::Microsecond, None), sql_type)? {
+            Ok(array) => array,
+            Err(misfit) => return Ok(Err(misfit)),
+        };
     Ok(Ok(relabel(&array, sql_type.arrow())?))
 }
 
@@ -279,9 +272,7 @@ fn varbyte(array: &ArrayRef, max: usize) -> Result<ArrayRef, Misfit> {
     let long = |value: Option<&[u8]>| value.is_some_and(|value| value.len() > max);
     match array.as_binary_view().iter().position(long) {
         None => Ok(Arc::clone(array)),
-        Some(row) => {
-            Err(Misfit::new(row, Fault::TooLong, &[], SqlType::Varbyte(max as u32)))
-        }
+        Some(row) => Err(Misfit::new(row, Fault::TooLong, &[], SqlType::Varbyte(max as u32))),
     }
 }
 

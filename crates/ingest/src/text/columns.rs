@@ -5,8 +5,8 @@
 
 use arrow_array::builder::{BinaryViewBuilder, StringViewBuilder};
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type,
-    Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{ArrayRef, BooleanArray, PrimitiveArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder};
@@ -92,9 +92,9 @@ impl ColumnParser<'_> {
             SqlType::Integer => Arc::new(self.primitive::<Int32Type>(|b| {
                 number::integer(b, i32::MIN.into(), i32::MAX.into()).map(|v| v as i32)
             })),
-            SqlType::BigInt => Arc::new(
-                self.primitive::<Int64Type>(|b| number::integer(b, i64::MIN, i64::MAX)),
-            ),
+            SqlType::BigInt => {
+                Arc::new(self.primitive::<Int64Type>(|b| number::integer(b, i64::MIN, i64::MAX)))
+            }
             SqlType::Real => Arc::new(self.primitive::<Float32Type>(number::real)),
             SqlType::Double => Arc::new(self.primitive::<Float64Type>(number::double)),
             SqlType::Decimal { precision, scale } => {
@@ -102,19 +102,15 @@ impl ColumnParser<'_> {
                 let array = self.primitive::<Decimal128Type>(|b| number::decimal(b, shape));
                 Arc::new(array.with_data_type(self.target.sql_type.arrow()))
             }
-            SqlType::Date => {
-                Arc::new(self.moments::<Date32Type>(dates, moment::date))
+            SqlType::Date => Arc::new(self.moments::<Date32Type>(dates, moment::date)),
+            SqlType::Timestamp => {
+                Arc::new(self.moments::<TimestampMicrosecondType>(times, moment::timestamp))
             }
-            SqlType::Timestamp => Arc::new(
-                self.moments::<TimestampMicrosecondType>(times, moment::timestamp),
-            ),
             SqlType::TimestampTz => Arc::new(
                 self.moments::<TimestampMicrosecondType>(times, moment::timestamp_tz)
                     .with_timezone(base::types::UTC),
             ),
-            SqlType::Time => {
-                Arc::new(self.primitive::<Time64MicrosecondType>(moment::time))
-            }
+            SqlType::Time => Arc::new(self.primitive::<Time64MicrosecondType>(moment::time)),
             SqlType::TimeTz => Arc::new(self.primitive::<Int64Type>(moment::time_tz)),
             SqlType::Boolean => Arc::new(self.booleans()),
             SqlType::Char(max) => self.strings(max as usize, true),

@@ -250,16 +250,15 @@ mod tests {
         }
         assert_eq!(timestamp(b"1970-01-01 00:00:01.5", &Format::Default), Ok(1_500_000));
         assert_eq!(timestamp(b"1970-01-02", &Format::Default), Ok(DAY_US));
-        assert_eq!(
-            timestamp(b"1970-01-01T00:00:01", &Format::Default),
-            Err(Fault::Timestamp)
-        );
+        assert_eq!(timestamp(b"1970-01-01T00:00:01", &Format::Default), Err(Fault::Timestamp));
         assert_eq!(
             timestamp_tz(b"1970-01-01 01:00:00+01", &Format::Default),
             timestamp_tz(b"1970-01-01 00:00:00", &Format::Default)
         );
-        assert_eq!(timestamp_tz(b"1970-01-01 00:00:00-08:30", &Format::Default),
-            Ok(30_600_000_000));
+        assert_eq!(
+            timestamp_tz(b"1970-01-01 00:00:00-08:30", &Format::Default),
+            Ok(30_600_000_000)
+        );
         assert_eq!(time(b"23:59:59.999999"), Ok(DAY_US - 1));
         assert_eq!(time(b"24:00:00"), Err(Fault::Time));
         assert_eq!(time(b"12:30"), Ok(45_000_000_000));

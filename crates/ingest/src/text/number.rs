@@ -170,9 +170,7 @@ fn long_decimal(digits: &[u8], at: usize, shape: DecimalShape) -> Result<i128, F
         .iter()
         .chain(kept)
         .chain(padding)
-        .try_fold(0_i128, |value, byte| {
-            value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))
-        })
+        .try_fold(0_i128, |value, byte| value.checked_mul(10)?.checked_add(i128::from(byte - b'0')))
         .and_then(|value| value.checked_add(i128::from(round)))
         .ok_or(Fault::Overflow)
 }
@@ -228,9 +226,8 @@ pub(crate) fn boolean(bytes: &[u8]) -> Result<bool, Fault> {
 pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     let (pairs, rest) = bytes.as_chunks::<2>();
     for (i, [high, low]) in pairs.iter().enumerate() {
-        let digit = |byte: u8, at: usize| {
-            char::from(byte).to_digit(16).ok_or(Fault::Digit(at as u32))
-        };
+        let digit =
+            |byte: u8, at: usize| char::from(byte).to_digit(16).ok_or(Fault::Digit(at as u32));
         out.push((digit(*high, 2 * i)? << 4 | digit(*low, 2 * i + 1)?) as u8);
     }
     if rest.is_empty() { Ok(()) } else { Err(Fault::Digit(bytes.len() as u32 - 1)) }

@@ -71,18 +71,48 @@ const WORDS: &[(&str, Piece)] = &[
 ];
 
 const MONTHS: [&[u8]; 12] = [
-    b"january", b"february", b"march", b"april", b"may", b"june", b"july", b"august",
-    b"september", b"october", b"november", b"december",
+    b"january",
+    b"february",
+    b"march",
+    b"april",
+    b"may",
+    b"june",
+    b"july",
+    b"august",
+    b"september",
+    b"october",
+    b"november",
+    b"december",
 ];
 
 /// Zone abbreviations and their offsets from UTC in minutes.
 const ZONES: &[(&[u8], i32)] = &[
-    (b"Z", 0), (b"UTC", 0), (b"GMT", 0), (b"WET", 0),
-    (b"EST", -300), (b"EDT", -240), (b"CST", -360), (b"CDT", -300),
-    (b"MST", -420), (b"MDT", -360), (b"PST", -480), (b"PDT", -420),
-    (b"AKST", -540), (b"AKDT", -480), (b"HST", -600),
-    (b"BST", 60), (b"CET", 60), (b"CEST", 120), (b"EET", 120), (b"EEST", 180), (b"MSK", 180),
-    (b"JST", 540), (b"KST", 540), (b"AEST", 600), (b"AEDT", 660), (b"NZST", 720),
+    (b"Z", 0),
+    (b"UTC", 0),
+    (b"GMT", 0),
+    (b"WET", 0),
+    (b"EST", -300),
+    (b"EDT", -240),
+    (b"CST", -360),
+    (b"CDT", -300),
+    (b"MST", -420),
+    (b"MDT", -360),
+    (b"PST", -480),
+    (b"PDT", -420),
+    (b"AKST", -540),
+    (b"AKDT", -480),
+    (b"HST", -600),
+    (b"BST", 60),
+    (b"CET", 60),
+    (b"CEST", 120),
+    (b"EET", 120),
+    (b"EEST", 180),
+    (b"MSK", 180),
+    (b"JST", 540),
+    (b"KST", 540),
+    (b"AEST", 600),
+    (b"AEDT", 660),
+    (b"NZST", 720),
 ];
 
 impl Pattern {
@@ -304,7 +334,8 @@ pub(crate) fn zone(text: &[u8]) -> Option<i32> {
     };
     let two = |at: usize| {
         let pair = digits.get(at..at + 2)?;
-        pair.iter().all(u8::is_ascii_digit)
+        pair.iter()
+            .all(u8::is_ascii_digit)
             .then(|| i32::from(pair[0] - b'0') * 10 + i32::from(pair[1] - b'0'))
     };
     let (hours, minutes) = match (digits.len(), digits.get(2)) {
@@ -320,9 +351,7 @@ pub(crate) fn zone(text: &[u8]) -> Option<i32> {
 /// The date formats that `'auto'` tries, most usual first. The first that reads a prefix of
 /// the value wins when what follows is a time.
 const AUTO_DATES: &[&[Piece]] = {
-    use Piece::{
-        Day, DayOfYear, JulianDay, Literal, Month, MonthName, ShortYear, Year,
-    };
+    use Piece::{Day, DayOfYear, JulianDay, Literal, Month, MonthName, ShortYear, Year};
     const DASH: Piece = Literal(b'-');
     const DOT: Piece = Literal(b'.');
     const SLASH: Piece = Literal(b'/');
@@ -401,8 +430,14 @@ fn auto_time(text: &[u8]) -> Option<(i64, Option<i32>)> {
 fn unix_date(text: &[u8]) -> Option<Parts> {
     let words: Vec<&[u8]> = text.split(|b| *b == b' ').filter(|w| !w.is_empty()).collect();
     let words = match words.len() {
-        5 | 6 if words[0].len() == 3 && words[0].is_ascii() && !words[0][0].is_ascii_digit()
-            && words[1].len() == 3 => &words[1..],
+        5 | 6
+            if words[0].len() == 3
+                && words[0].is_ascii()
+                && !words[0][0].is_ascii_digit()
+                && words[1].len() == 3 =>
+        {
+            &words[1..]
+        }
         4 | 5 => &words[..],
         _ => return None,
     };
@@ -469,17 +504,35 @@ mod tests {
         let jan8 = day(1996, 1, 8);
         let at = |text: &str| auto(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
         for text in [
-            "1996-01-08", "1996/01/08", "1996.01.08", "19960108", "960108", "01/08/1996",
-            "1/8/96", "08.01.1996", "08-Jan-1996", "8 January 1996", "January 8, 1996",
-            "Jan-08-1996", "1996-Jan-08", "1996.008", "J2450091", "01-08-1996",
+            "1996-01-08",
+            "1996/01/08",
+            "1996.01.08",
+            "19960108",
+            "960108",
+            "01/08/1996",
+            "1/8/96",
+            "08.01.1996",
+            "08-Jan-1996",
+            "8 January 1996",
+            "January 8, 1996",
+            "Jan-08-1996",
+            "1996-Jan-08",
+            "1996.008",
+            "J2450091",
+            "01-08-1996",
         ] {
             assert_eq!(at(text).days, jan8, "{text}");
         }
         let clock = 14_706_000_000;
         for text in [
-            "1996-01-08 04:05:06", "1996-01-08T04:05:06", "19960108 040506",
-            "01/08/1996 04:05:06 AM", "960108 040506", "Jan 08 04:05:06 1996",
-            "08 Jan 04:05:06 1996", "Mon Jan 08 04:05:06 1996",
+            "1996-01-08 04:05:06",
+            "1996-01-08T04:05:06",
+            "19960108 040506",
+            "01/08/1996 04:05:06 AM",
+            "960108 040506",
+            "Jan 08 04:05:06 1996",
+            "08 Jan 04:05:06 1996",
+            "Mon Jan 08 04:05:06 1996",
         ] {
             assert_eq!((at(text).days, at(text).time_us), (jan8, clock), "{text}");
         }

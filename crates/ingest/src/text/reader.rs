@@ -6,11 +6,11 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use base::{Error, Result, error};
 
-use super::columns::{self, Cells, CellFault, ColumnParser};
+use super::columns::{self, CellFault, Cells, ColumnParser};
 use super::records::{Records, Window};
 use super::scan::count;
 use super::{Fill, TextSpec};
@@ -26,7 +26,7 @@ const LOOK_BACK_BYTES: u64 = 256;
 /// The longest record: Redshift's limit of 64 MB.
 const RECORD_BYTES_MAX: usize = 64 << 20;
 /// Rejected rows of one unit that are kept in full; all are counted.
-pub const REJECTIONS_KEPT_MAX: usize = 1_000;
+const REJECTIONS_KEPT_MAX: usize = 1_000;
 
 /// The part of an uncompressed file that a unit owns: the records that begin in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,19 +272,20 @@ impl TextReader {
     ) -> Result<RecordBatch> {
         let kept = rows - faults.len();
         let mask = (kept < rows).then(|| columns::keep_mask(rows, faults));
-        let finish = |(array, target): (Option<ArrayRef>, &super::Target)| {
-            match (array, &target.fill) {
+        let finish =
+            |(array, target): (Option<ArrayRef>, &super::Target)| match (array, &target.fill) {
                 (Some(array), _) => match &mask {
                     Some(mask) => arrow_select::filter::filter(&array, mask).map_err(arrow_error),
                     None => Ok(array),
                 },
                 (None, Fill::Constant(value)) => columns::repeat(value, kept),
                 (None, Fill::Field(_)) => Err(Error::internal("a column was not parsed")),
-            }
-        };
+            };
         let arrays: Result<Vec<ArrayRef>> =
             arrays.into_iter().zip(&spec.targets).map(finish).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays?).map_err(arrow_error)
+        let options = RecordBatchOptions::new().with_row_count(Some(kept));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays?, &options)
+            .map_err(arrow_error)
     }
 
     /// Counts rejected rows and keeps the first of them, in file order.

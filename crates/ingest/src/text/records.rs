@@ -211,8 +211,7 @@ impl Dialect {
         let start = open.field;
         let (mut from, mut to) = (start, end);
         if remove_quotes && start < end && matches!(data[start], b'"' | b'\'') {
-            let closed =
-                end - start >= 2 && data[end - 1] == data[start] && literal != end - 1;
+            let closed = end - start >= 2 && data[end - 1] == data[start] && literal != end - 1;
             if !closed && !line_end {
                 // A delimiter between quotes belongs to the value.
                 return;
@@ -362,8 +361,7 @@ impl Dialect {
         let from = from.saturating_sub(1);
         let judge = |quoted: bool| {
             let first = Dialect { fields: usize::MAX, ..*self };
-            let window =
-                Window { from, stop: data.len(), last: false, records_max: 1, quoted };
+            let window = Window { from, stop: data.len(), last: false, records_max: 1, quoted };
             let mut records = Records::default();
             let start = first.cut(data, window, &mut records);
             if start == from {
@@ -408,8 +406,7 @@ fn end_csv_field(
     quote: u8,
     out: &mut Records,
 ) {
-    let text_end =
-        if line_end { without_return(data, open.field, end, usize::MAX) } else { end };
+    let text_end = if line_end { without_return(data, open.field, end, usize::MAX) } else { end };
     let (from, to) = match state {
         Csv::Closed(at) => {
             if at + 1 != text_end {

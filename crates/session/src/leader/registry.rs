@@ -127,7 +127,7 @@ impl Registry {
         entry: Arc<SessionEntry>,
         all: usize,
         of_user: Option<usize>,
-    ) -> std::result::Result<(), Limit> {
+    ) -> Result<(), Limit> {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= all {
             return Err(Limit::Cluster);

@@ -5,7 +5,10 @@
 pub(crate) enum Kind {
     Text,
     Bool,
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Milliseconds; accepts PostgreSQL's units.
     DurationMs,
     /// One of a closed list, case-insensitive.
@@ -81,9 +84,7 @@ pub(crate) static TABLE: &[Setting] = &[
     setting("application_name", Kind::Text, "", "The client's name for itself.").told(),
     setting("is_superuser", Kind::Bool, "off", "Whether the user is a superuser.").fixed().told(),
     setting("session_authorization", Kind::Text, "", "The session's user.").fixed().told(),
-    setting("server_encoding", Kind::Text, "UTF8", "The database's character set.")
-        .fixed()
-        .told(),
+    setting("server_encoding", Kind::Text, "UTF8", "The database's character set.").fixed().told(),
     setting("datashare_enabled", Kind::Bool, "on", "Metadata commands name databases.")
         .fixed()
         .told(),

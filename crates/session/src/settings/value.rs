@@ -50,10 +50,7 @@ pub(crate) fn checked(setting: &Setting, value: &str) -> Result<String> {
 }
 
 fn bad(setting: &Setting, value: &str) -> Error {
-    error!(
-        InvalidParameterValue,
-        "invalid value for parameter \"{}\": \"{value}\"", setting.name
-    )
+    error!(InvalidParameterValue, "invalid value for parameter \"{}\": \"{value}\"", setting.name)
 }
 
 fn on_off(value: bool) -> String {
@@ -161,7 +158,7 @@ fn date_style(setting: &Setting, value: &str) -> Result<String> {
     Ok(format!("ISO, {order}"))
 }
 
-/// A zone of the tz database by any case, `UTC`/`GMT`, or an offset such as `+05:30`.
+/// A zone of the tz database by any case, or an offset in hours.
 fn time_zone(value: &str) -> Option<String> {
     let name = value.trim_matches('\'');
     if name.eq_ignore_ascii_case("default") || name.eq_ignore_ascii_case("local") {
@@ -172,22 +169,17 @@ fn time_zone(value: &str) -> Option<String> {
     zone.map(|zone| zone.name().to_owned()).or_else(|| offset(name))
 }
 
-/// `+3`, `-03:30`, `5.5`: hours east of UTC.
+/// Whole hours east of UTC, as the zone of the tz database with that offset (whose sign is
+/// reversed).
 fn offset(text: &str) -> Option<String> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let minutes = if let Some((hours, minutes)) = digits.split_once(':') {
-        i32::from_str(hours).ok()? * 60 + i32::from_str(minutes).ok().filter(|m| *m < 60)?
-    } else {
-        let hours = f64::from_str(digits).ok().filter(|h| h.is_finite() && *h < 16.0)?;
-        (hours * 60.0).round() as i32
-    };
-    (minutes <= 15 * 60 + 59).then(|| {
-        let sign = if sign < 0 { '-' } else { '+' };
-        format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-    })
+    let plain = text.strip_suffix(":00").unwrap_or(text);
+    let hours = i32::from_str(plain.strip_prefix('+').unwrap_or(plain)).ok()?;
+    match hours {
+        0 => Some("UTC".to_owned()),
+        1..=14 => Some(format!("Etc/GMT-{hours}")),
+        -12..=-1 => Some(format!("Etc/GMT+{}", -hours)),
+        _ => None,
+    }
 }
 
 fn encoding(setting: &Setting, value: &str) -> Result<String> {
@@ -204,8 +196,8 @@ fn encoding(setting: &Setting, value: &str) -> Result<String> {
 fn isolation(setting: &Setting, value: &str) -> Result<String> {
     let words = value.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     match words.as_str() {
-        "serializable" | "repeatable read" | "read committed" | "read uncommitted"
-        | "snapshot" | "default" => Ok("repeatable read".to_owned()),
+        "serializable" | "repeatable read" | "read committed" | "read uncommitted" | "snapshot"
+        | "default" => Ok("repeatable read".to_owned()),
         _ => Err(bad(setting, value)),
     }
 }

@@ -233,10 +233,9 @@ impl ClientSession {
         match grantee {
             Grantee::Public => Ok(PUBLIC_GRANTEE_OID),
             Grantee::User(name) => Ok(self.user_named(name)?.oid),
-            Grantee::Group(name) => Err(at(
-                Error::unsupported("user groups are not supported"),
-                name.position,
-            )),
+            Grantee::Group(name) => {
+                Err(at(Error::unsupported("user groups are not supported"), name.position))
+            }
             Grantee::Role(name) => {
                 Err(at(Error::unsupported("roles are not supported"), name.position))
             }
@@ -254,10 +253,7 @@ impl ClientSession {
         if own.is_some_and(|grant| grant.grantable.contains(privileges)) {
             return Ok(());
         }
-        Err(error!(
-            InsufficientPrivilege,
-            "permission denied for {} {}", object.kind, object.name
-        ))
+        Err(error!(InsufficientPrivilege, "permission denied for {} {}", object.kind, object.name))
     }
 
     fn granted_objects(&mut self, on: &GrantObjects) -> Result<Vec<Granted>> {
@@ -293,10 +289,7 @@ impl ClientSession {
                 for name in names {
                     let database = context.state.database(&name.name).ok_or_else(|| {
                         at(
-                            error!(
-                                InvalidCatalogName,
-                                "database \"{}\" does not exist", name.name
-                            ),
+                            error!(InvalidCatalogName, "database \"{}\" does not exist", name.name),
                             name.position,
                         )
                     })?;
@@ -316,10 +309,7 @@ impl ClientSession {
     fn schema_named(&mut self, name: &Ident) -> Result<Arc<catalog::Schema>> {
         let context = self.context()?;
         context.state.schema(context.database.oid, &name.name).ok_or_else(|| {
-            at(
-                error!(InvalidSchemaName, "schema \"{}\" does not exist", name.name),
-                name.position,
-            )
+            at(error!(InvalidSchemaName, "schema \"{}\" does not exist", name.name), name.position)
         })
     }
 

@@ -10,12 +10,12 @@ use sql::ast::{AlterTable, AlterTableAction, Ident};
 use super::create::found_table;
 use super::definition::{self, find_column};
 use super::done;
-use crate::client::ClientSession;
+use crate::client::{ClientSession, Run};
 use crate::privileges;
 use crate::relations::{SessionRelations, at};
 
 impl ClientSession {
-    pub(crate) async fn alter_table(&mut self, alter: &AlterTable) -> Result<Outcome> {
+    pub(crate) async fn alter_table(&mut self, alter: &AlterTable, run: &Run) -> Result<Outcome> {
         let relation = self.relation(&alter.table)?;
         let context = self.context()?;
         privileges::on_relation(
@@ -33,12 +33,17 @@ impl ClientSession {
             let Some(relation) = state.relation_by_oid(relation.oid()) else {
                 return Err(error!(UndefinedTable, "the relation is gone"));
             };
-            self.alter_one(&relation, action).await?;
+            self.alter_one(&relation, action, run).await?;
         }
         done("ALTER TABLE")
     }
 
-    async fn alter_one(&mut self, relation: &Relation, action: &AlterTableAction) -> Result<()> {
+    async fn alter_one(
+        &mut self,
+        relation: &Relation,
+        action: &AlterTableAction,
+        run: &Run,
+    ) -> Result<()> {
         let oid = relation.oid();
         match action {
             AlterTableAction::RenameTo(name) => {
@@ -55,13 +60,12 @@ impl ClientSession {
             return Err(error!(WrongObjectType, "\"{}\" is not a table", relation.name()));
         };
         if let AlterTableAction::DistStyle { style, key } = action {
-            let distribution =
-                definition::altered_distribution(table, *style, key.as_ref())?;
-            return self.redistribute(table, distribution).await;
+            let distribution = definition::altered_distribution(table, *style, key.as_ref())?;
+            return self.redistribute(table, distribution, run).await;
         }
         if let AlterTableAction::SortKey(key) = action {
             let sort_key = definition::sort_key(table, key)?;
-            return self.resort(table, sort_key).await;
+            return self.resort(table, sort_key, run).await;
         }
         match self.column_change(table, action).await? {
             Some(change) => self.apply(Op::AlterTable { table: oid, change }),
@@ -116,14 +120,9 @@ impl ClientSession {
             }
             AlterTableAction::SetDefault { column, default } => {
                 let found = find_column(table, column)?;
-                let (text, sql_type) = (default.text.clone(), found.sql_type);
-                let id = found.id;
-                let scope = self.scope(&[])?;
-                let checked = text.clone();
-                sql::on_big_stack(move || {
-                    scope.binder().default(&checked, sql_type).map(drop)
-                })
-                .await?;
+                let (id, text) = (found.id, default.text.clone());
+                let changed = catalog::Column { default: Some(text.clone()), ..found.clone() };
+                self.check_defaults(&Table { columns: vec![changed], ..Table::default() }).await?;
                 TableChange::SetColumnDefault { column: id, default: Some(text) }
             }
             AlterTableAction::DropDefault { column } => TableChange::SetColumnDefault {
@@ -165,12 +164,12 @@ impl ClientSession {
         def: &sql::ast::ColumnDef,
     ) -> Result<TableChange> {
         let fault = |error: Error| at(error, def.name.position);
-        if def.distkey || def.sortkey || def.primary_key || def.unique || def.references.is_some()
-        {
-            return Err(fault(Error::unsupported(
-                "ADD COLUMN takes no keys and no constraints",
-            )
-            .hint("Add a constraint with ADD CONSTRAINT, a key with ALTER DISTKEY or SORTKEY.")));
+        if def.distkey || def.sortkey || def.primary_key || def.unique || def.references.is_some() {
+            return Err(fault(
+                Error::unsupported("ADD COLUMN takes no keys and no constraints").hint(
+                    "Add a constraint with ADD CONSTRAINT, a key with ALTER DISTKEY or SORTKEY.",
+                ),
+            ));
         }
         if def.identity.is_some() {
             return Err(fault(Error::unsupported("ADD COLUMN cannot add an identity column")));
@@ -192,10 +191,12 @@ impl ClientSession {
             )));
         }
         if filled && column.default.is_some() {
-            return Err(fault(Error::unsupported(
-                "ADD COLUMN with a default is not supported on a table with rows",
-            )
-            .hint("Add the column without a default, or CREATE TABLE AS with the new column.")));
+            return Err(fault(
+                Error::unsupported(
+                    "ADD COLUMN with a default is not supported on a table with rows",
+                )
+                .hint("Add the column without a default, or CREATE TABLE AS with the new column."),
+            ));
         }
         self.check_defaults(&Table { columns: vec![column.clone()], ..Table::default() }).await?;
         Ok(TableChange::AddColumn(column))

@@ -170,7 +170,8 @@ impl ClientSession {
         sql::on_big_stack(move || {
             for column in &columns {
                 if let Some(default) = &column.default {
-                    scope.binder().default(default, column.sql_type)?;
+                    let expression = sql::parse_expression(default)?;
+                    scope.binder().check_default(&expression, column.sql_type, &column.name)?;
                 }
             }
             Ok(())
@@ -191,10 +192,7 @@ impl ClientSession {
         }
         let fresh = self.bind_query(&create.query, &[]).await?;
         if !fresh.bound.parameters.is_empty() {
-            return Err(error!(
-                UndefinedParameter,
-                "CREATE TABLE AS cannot have parameters"
-            ));
+            return Err(error!(UndefinedParameter, "CREATE TABLE AS cannot have parameters"));
         }
         let mut definition = Definition::new(self.blank(&context, target));
         if create.columns.len() > fresh.columns.len() {
@@ -217,7 +215,9 @@ impl ClientSession {
         if !create.with_data {
             return done("SELECT");
         }
-        let rows = self.fill(oid, fresh.bound.plan, run).await?;
+        let options = self.scope(&[])?.options;
+        let plan = fresh.bound.with_values(&[], &options)?;
+        let rows = self.fill(oid, plan, run).await?;
         run.count(rows);
         // Redshift answers SELECT, and its driver relies on that to keep its statements.
         done("SELECT")
@@ -231,10 +231,9 @@ impl ClientSession {
 pub(crate) fn found_table(relations: &SessionRelations, name: &ObjectName) -> Result<Arc<Table>> {
     match relations.find(name)? {
         AnyRelation::User(Relation::Table(table)) => Ok(table),
-        other => Err(at(
-            error!(WrongObjectType, "\"{}\" is not a table", other.name()),
-            name.position(),
-        )),
+        other => {
+            Err(at(error!(WrongObjectType, "\"{}\" is not a table", other.name()), name.position()))
+        }
     }
 }
 
@@ -290,7 +289,8 @@ fn result_column(table: &Table, name: &str, sql_type: SqlType) -> Result<Column>
     if name == "?column?" {
         return Err(error!(
             InvalidColumnDefinition,
-            "column {} of the query has no name", table.columns.len() + 1
+            "column {} of the query has no name",
+            table.columns.len() + 1
         )
         .hint("Give it one with AS."));
     }
@@ -316,11 +316,9 @@ fn storable(sql_type: SqlType, name: &str) -> Result<SqlType> {
         SqlType::Unknown | SqlType::Text => SqlType::Varchar(256),
         SqlType::Name => SqlType::Varchar(128),
         SqlType::QuotedChar => SqlType::Char(1),
-        SqlType::Oid
-        | SqlType::Xid
-        | SqlType::RegProc
-        | SqlType::RegClass
-        | SqlType::RegType => SqlType::BigInt,
+        SqlType::Oid | SqlType::Xid | SqlType::RegProc | SqlType::RegClass | SqlType::RegType => {
+            SqlType::BigInt
+        }
         other if other.is_storable() => other,
         other => {
             return Err(error!(

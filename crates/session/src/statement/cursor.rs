@@ -56,11 +56,7 @@ impl Remaining {
 }
 
 impl ClientSession {
-    pub(crate) async fn declare(
-        &mut self,
-        declare: &DeclareCursor,
-        run: &Run,
-    ) -> Result<Outcome> {
+    pub(crate) async fn declare(&mut self, declare: &DeclareCursor, run: &Run) -> Result<Outcome> {
         let name = &declare.name.name;
         if self.work.block() != Block::Explicit && !declare.hold {
             return Err(error!(
@@ -81,7 +77,9 @@ impl ClientSession {
         let fresh = self.bind_query(&declare.query, &[]).await?;
         let columns = Arc::clone(&fresh.columns);
         // The cursor outlives the statement that declares it, and so does its token.
-        let batches = self.stream_detached(fresh.bound.plan, run).await?;
+        let options = self.scope(&[])?.options;
+        let plan = fresh.bound.with_values(&[], &options)?;
+        let batches = self.stream_detached(plan, run).await?;
         let rows = Remaining { batches: Some(batches), rest: VecDeque::new() };
         let rows = Arc::new(Mutex::new(rows));
         self.cursors.insert(name.clone(), Cursor { columns, hold: declare.hold, rows });
@@ -164,7 +162,8 @@ impl ClientSession {
     pub(crate) fn begin(&mut self, begin: &sql::ast::Begin) -> Result<Outcome> {
         let read_only = begin.modes.read_only;
         if !self.work.begin(&self.settings, read_only) {
-            let warning = error!(ActiveSqlTransaction, "there is already a transaction in progress");
+            let warning =
+                error!(ActiveSqlTransaction, "there is already a transaction in progress");
             self.notice(Severity::Warning, warning);
         }
         done("BEGIN")

@@ -74,10 +74,7 @@ impl ClientSession {
         let context = self.context()?;
         let name = &alter.name;
         let schema = context.state.schema(context.database.oid, &name.name).ok_or_else(|| {
-            at(
-                error!(InvalidSchemaName, "schema \"{}\" does not exist", name.name),
-                name.position,
-            )
+            at(error!(InvalidSchemaName, "schema \"{}\" does not exist", name.name), name.position)
         })?;
         privileges::owner(&context.user, schema.owner, "schema", &schema.name)?;
         let change = match &alter.action {
@@ -150,10 +147,7 @@ impl ClientSession {
         let change = match &alter.action {
             AlterDatabaseAction::RenameTo(name) => {
                 if database.oid == context.database.oid {
-                    return Err(error!(
-                        ObjectInUse,
-                        "the current database cannot be renamed"
-                    ));
+                    return Err(error!(ObjectInUse, "the current database cannot be renamed"));
                 }
                 DatabaseChange::Rename(name.name.clone())
             }

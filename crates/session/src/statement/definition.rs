@@ -19,8 +19,20 @@ const CONSTRAINTS_MAX: usize = 30;
 
 /// ENCODE's names.
 const ENCODINGS: &[&str] = &[
-    "raw", "az64", "lzo", "zstd", "delta", "delta32k", "mostly8", "mostly16", "mostly32",
-    "runlength", "bytedict", "text255", "text32k", "auto",
+    "raw",
+    "az64",
+    "lzo",
+    "zstd",
+    "delta",
+    "delta32k",
+    "mostly8",
+    "mostly16",
+    "mostly32",
+    "runlength",
+    "bytedict",
+    "text255",
+    "text32k",
+    "auto",
 ];
 
 /// A table while its definition is read.
@@ -79,10 +91,7 @@ impl Definition {
     /// 54011 beyond 1,600 columns.
     pub(crate) fn push(&mut self, column: Column) -> Result<()> {
         if self.table.columns.len() >= COLUMNS_MAX {
-            return Err(error!(
-                TooManyColumns,
-                "tables can have at most {COLUMNS_MAX} columns"
-            ));
+            return Err(error!(TooManyColumns, "tables can have at most {COLUMNS_MAX} columns"));
         }
         self.table.next_column = ColumnId(column.id.0 + 1);
         self.table.columns.push(column);
@@ -300,15 +309,16 @@ pub(crate) fn encoding(encode: &Ident, sql_type: SqlType) -> Result<String> {
     let plain = matches!(sql_type, SqlType::Boolean | SqlType::Real | SqlType::Double);
     let fits = match name {
         "text255" | "text32k" => matches!(sql_type, SqlType::Varchar(_)),
-        "az64" | "delta" | "delta32k" => !text && !plain && !matches!(sql_type, SqlType::Varbyte(_)),
+        "az64" | "delta" | "delta32k" => {
+            !text && !plain && !matches!(sql_type, SqlType::Varbyte(_))
+        }
         "mostly8" => matches!(
             sql_type,
             SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Decimal { .. }
         ),
-        "mostly16" | "mostly32" => matches!(
-            sql_type,
-            SqlType::Integer | SqlType::BigInt | SqlType::Decimal { .. }
-        ),
+        "mostly16" | "mostly32" => {
+            matches!(sql_type, SqlType::Integer | SqlType::BigInt | SqlType::Decimal { .. })
+        }
         "lzo" => !plain,
         "bytedict" => !matches!(sql_type, SqlType::Boolean),
         _ => true,
@@ -317,18 +327,12 @@ pub(crate) fn encoding(encode: &Ident, sql_type: SqlType) -> Result<String> {
         return Ok(name.to_owned());
     }
     Err(at(
-        error!(
-            InvalidTableDefinition,
-            "encoding \"{name}\" cannot be used with type {sql_type}"
-        ),
+        error!(InvalidTableDefinition, "encoding \"{name}\" cannot be used with type {sql_type}"),
         encode.position,
     ))
 }
 
-fn distribution(
-    style: Option<sql::ast::DistStyle>,
-    key: Option<ColumnId>,
-) -> Result<Distribution> {
+fn distribution(style: Option<sql::ast::DistStyle>, key: Option<ColumnId>) -> Result<Distribution> {
     use sql::ast::DistStyle as Word;
     let clash = |style: &str| {
         Err(error!(

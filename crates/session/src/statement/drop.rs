@@ -24,7 +24,8 @@ impl ClientSession {
             other => Err(at(
                 error!(
                     InsufficientPrivilege,
-                    "permission denied: \"{}\" is a system catalog", other.name()
+                    "permission denied: \"{}\" is a system catalog",
+                    other.name()
                 ),
                 name.position(),
             )),
@@ -39,7 +40,8 @@ impl ClientSession {
                 Err(error) if drop.if_exists && is_missing(error.sqlstate()) => {
                     let notice = error!(
                         SuccessfulCompletion,
-                        "{kind} \"{}\" does not exist, skipping", name.last().name
+                        "{kind} \"{}\" does not exist, skipping",
+                        name.last().name
                     );
                     self.notice(Severity::Notice, notice);
                     continue;
@@ -61,12 +63,8 @@ impl ClientSession {
 
     fn may_drop(&mut self, relation: &Relation) -> Result<()> {
         let context = self.context()?;
-        let held = privileges::held(
-            &context.state,
-            &context.user,
-            relation.oid(),
-            relation.owner(),
-        );
+        let held =
+            privileges::held(&context.state, &context.user, relation.oid(), relation.owner());
         if held.contains(catalog::Privileges::DROP) {
             return Ok(());
         }

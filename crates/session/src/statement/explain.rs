@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use base::client::{Outcome, Value};
 use base::{Error, Result, SqlType};
-use datafusion::logical_expr::LogicalPlan;
-use sql::Statement;
 use sql::ast::Explain;
+use sql::{Bound, Statement};
 
 use super::column;
 use crate::client::{ClientSession, Run};
-use crate::planning::{planned, with_values};
+use crate::planning::planned;
 use crate::system::Cell;
 
 impl ClientSession {
@@ -19,16 +18,11 @@ impl ClientSession {
         explain: &Explain,
         wanted: &[SqlType],
     ) -> Result<Vec<SqlType>> {
-        let (_, parameters) = self.explained(explain, wanted).await?;
-        Ok(parameters)
+        Ok(self.explained(explain, wanted).await?.parameters)
     }
 
-    /// The plan of the explained statement and its parameters.
-    async fn explained(
-        &mut self,
-        explain: &Explain,
-        wanted: &[SqlType],
-    ) -> Result<(LogicalPlan, Vec<SqlType>)> {
+    /// The query of the explained statement.
+    async fn explained(&mut self, explain: &Explain, wanted: &[SqlType]) -> Result<Bound> {
         let query = match explain.statement.as_ref() {
             Statement::Query(query) => query,
             Statement::CreateTableAs(create) => &create.query,
@@ -45,8 +39,7 @@ impl ClientSession {
                 )));
             }
         };
-        let fresh = self.bind_query(query, wanted).await?;
-        Ok((fresh.bound.plan, fresh.bound.parameters))
+        Ok(self.bind_query(query, wanted).await?.bound)
     }
 
     pub(crate) async fn explain(
@@ -63,17 +56,22 @@ impl ClientSession {
             ))
             .hint("Explain the query alone."));
         }
-        let (plan, parameters) = self.explained(explain, wanted).await?;
-        let plan = with_values(plan, &parameters, values)?;
+        let bound = self.explained(explain, wanted).await?;
+        let options = self.scope(wanted)?.options;
+        let plan = bound.with_values(&values, &options)?;
         let query = self.query_context(run);
         let executable = planned(Arc::clone(&self.leader.engine), plan, query).await?;
         run.planned();
-        let lines = match (explain.analyze, explain.verbose) {
-            (true, _) => executable.analyze().await?,
-            (false, true) => executable.explain_verbose(),
-            (false, false) => executable.explain(),
-        };
+        let lines = lines(executable, explain).await?;
         let rows = lines.into_iter().map(|line| vec![Cell::Text(line)]).collect();
         super::show::rows(Arc::from(vec![column("QUERY PLAN", SqlType::Text)]), rows, "EXPLAIN")
+    }
+}
+
+async fn lines(executable: exec::Executable, explain: &Explain) -> Result<Vec<String>> {
+    match (explain.analyze, explain.verbose) {
+        (true, _) => executable.analyze().await,
+        (false, true) => Ok(executable.explain_verbose()),
+        (false, false) => Ok(executable.explain()),
     }
 }

@@ -7,7 +7,7 @@ use base::{Result, SqlType};
 use sql::ast::Query;
 
 use crate::client::{ClientSession, Run};
-use crate::planning::{Fresh, with_values};
+use crate::planning::Fresh;
 
 impl ClientSession {
     /// Runs a query; `fresh` is the plan made while describing it.
@@ -25,7 +25,8 @@ impl ClientSession {
             None => self.bind_query(query, wanted).await?,
         };
         let columns = Arc::clone(&fresh.columns);
-        let plan = with_values(fresh.bound.plan, &fresh.bound.parameters, values)?;
+        let options = self.scope(wanted)?.options;
+        let plan = fresh.bound.with_values(&values, &options)?;
         let batches = self.stream(plan, run).await?;
         Ok(Outcome::Rows { columns, batches, verb: "SELECT", counted: true })
     }

@@ -87,10 +87,7 @@ impl ClientSession {
         for (i, column) in fresh.columns.iter().enumerate() {
             let name = create.columns.get(i).map_or(&column.name, |name| &name.name).clone();
             if columns.iter().any(|other| other.name == name) {
-                return Err(error!(
-                    DuplicateColumn,
-                    "column \"{name}\" specified more than once"
-                ));
+                return Err(error!(DuplicateColumn, "column \"{name}\" specified more than once"));
             }
             let sql_type = match column.sql_type {
                 SqlType::Unknown => SqlType::Varchar(256),

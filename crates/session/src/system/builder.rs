@@ -85,8 +85,7 @@ pub(crate) fn batch(columns: &[(&str, SqlType)], rows: &[Vec<Cell>]) -> Result<R
         .enumerate()
         .map(|(i, (name, sql_type))| {
             let cells = rows.iter().map(|row| row.get(i).unwrap_or(&Cell::Null));
-            array(*sql_type, cells)
-                .map_err(|cell| misfit(name, *sql_type, &cell))
+            array(*sql_type, cells).map_err(|cell| misfit(name, *sql_type, &cell))
         })
         .collect::<Result<Vec<ArrayRef>>>()?;
     let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -126,8 +125,8 @@ fn array<'a>(
         DataType::Float32 => fill!(Float32Builder::new(), cells, Cell::Float(v) => *v as f32),
         DataType::Float64 => fill!(Float64Builder::new(), cells, Cell::Float(v) => *v),
         DataType::Decimal128(precision, scale) => {
-            let builder = Decimal128Builder::new()
-                .with_data_type(DataType::Decimal128(precision, scale));
+            let builder =
+                Decimal128Builder::new().with_data_type(DataType::Decimal128(precision, scale));
             fill!(builder, cells, Cell::Decimal(v) => *v)
         }
         DataType::Timestamp(_, zone) => {

@@ -97,12 +97,15 @@ impl SystemContext {
         if oid == SYSTEM_USER_OID {
             return SYSTEM_USER.to_owned();
         }
-        self.state.user_by_oid(oid).map_or_else(|| format!("unknown (OID={oid})"), |u| u.name.clone())
+        self.state
+            .user_by_oid(oid)
+            .map_or_else(|| format!("unknown (OID={oid})"), |u| u.name.clone())
     }
 
     /// The schemas of the current database.
     pub(crate) fn namespaces(&self) -> Vec<Namespace> {
-        let system = |oid, name: &str| Namespace { oid, name: name.to_owned(), owner: SYSTEM_USER_OID };
+        let system =
+            |oid, name: &str| Namespace { oid, name: name.to_owned(), owner: SYSTEM_USER_OID };
         let mut all = vec![
             system(Space::PgCatalog.oid(), Space::PgCatalog.name()),
             system(Space::InformationSchema.oid(), Space::InformationSchema.name()),
@@ -364,8 +367,18 @@ pub(crate) fn default_text(column: &catalog::Column) -> Option<String> {
 /// The encoding shown for a column: what was declared, else what Redshift assigns by type.
 pub(crate) fn encoding_name(column: &catalog::Column, leads_sort_key: bool) -> &'static str {
     const NAMES: &[&str] = &[
-        "az64", "bytedict", "delta", "delta32k", "lzo", "mostly8", "mostly16", "mostly32",
-        "runlength", "text255", "text32k", "zstd",
+        "az64",
+        "bytedict",
+        "delta",
+        "delta32k",
+        "lzo",
+        "mostly8",
+        "mostly16",
+        "mostly32",
+        "runlength",
+        "text255",
+        "text32k",
+        "zstd",
     ];
     match column.encode.as_deref() {
         Some("raw" | "none") => return "none",

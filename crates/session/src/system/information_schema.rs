@@ -60,9 +60,7 @@ pub(crate) fn visible(context: &SystemContext) -> Vec<AnyRelation> {
 
 pub(crate) fn table_type(relation: &AnyRelation) -> &'static str {
     match relation {
-        AnyRelation::User(Relation::Table(table)) if table.temporary.is_some() => {
-            "LOCAL TEMPORARY"
-        }
+        AnyRelation::User(Relation::Table(table)) if table.temporary.is_some() => "LOCAL TEMPORARY",
         other if other.kind() == "v" => "VIEW",
         _ => "BASE TABLE",
     }
@@ -140,9 +138,9 @@ pub(crate) fn type_parts(sql_type: SqlType) -> TypeParts {
     let full = sql_type.to_string();
     let name = full.split('(').next().unwrap_or_default().to_owned();
     let (length, precision, radix, scale) = match sql_type {
-        SqlType::Char(n) | SqlType::Varchar(n) | SqlType::Varbyte(n) => (Some(n), None, None, None),
+        SqlType::Char(n) | Varchar(n) | SqlType::Varbyte(n) => (Some(n), None, None, None),
         SqlType::SmallInt => (None, Some(16), Some(2), Some(0)),
-        SqlType::Integer => (None, Some(32), Some(2), Some(0)),
+        Integer => (None, Some(32), Some(2), Some(0)),
         SqlType::BigInt => (None, Some(64), Some(2), Some(0)),
         SqlType::Real => (None, Some(24), Some(2), None),
         SqlType::Double => (None, Some(53), Some(2), None),
@@ -185,11 +183,24 @@ fn columns(context: &SystemContext) -> Rows {
                 parts.seconds,
             ];
             row.extend(row![
-                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
                 &context.database.name,
                 "pg_catalog",
                 column.sql_type.pg_name(),
-                NULL, NULL, NULL, NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
                 column.number.to_string(),
                 "NO",
                 yes_no(identity),

@@ -115,7 +115,11 @@ fn names(table: &Table, columns: &[base::ids::ColumnId]) -> String {
 }
 
 /// A constraint as it stands in DDL.
-pub(crate) fn definition(context: &SystemContext, table: &Table, constraint: &Constraint) -> String {
+pub(crate) fn definition(
+    context: &SystemContext,
+    table: &Table,
+    constraint: &Constraint,
+) -> String {
     let columns = names(table, constraint.columns());
     match constraint {
         Constraint::PrimaryKey { .. } => format!("PRIMARY KEY ({columns})"),

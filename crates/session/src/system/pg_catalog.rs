@@ -1,8 +1,8 @@
 //! pg_type, databases, users, settings, functions and activity.
 
 use base::SqlType::{
-    self, AclItemArray, Boolean, Integer, Name, Oid as OidType, OidVector,
-    QuotedChar, RegProc, SmallInt, Text, TextArray, Timestamp, TimestampTz, Xid,
+    self, AclItemArray, Boolean, Integer, Name, Oid as OidType, OidVector, QuotedChar, RegProc,
+    SmallInt, Text, TextArray, Timestamp, TimestampTz, Xid,
 };
 
 use super::builder::{NULL, row};
@@ -77,27 +77,32 @@ fn element_of(sql_type: SqlType) -> u32 {
         SqlType::NameArray => 19,
         SqlType::Int2Array | SqlType::Int2Vector => 21,
         SqlType::Int4Array => 23,
-        SqlType::TextArray => 25,
-        SqlType::OidArray | SqlType::OidVector => 26,
-        SqlType::AclItemArray => 1033,
+        TextArray => 25,
+        SqlType::OidArray | OidVector => 26,
+        AclItemArray => 1033,
         _ => 0,
     }
 }
 
 fn category(sql_type: SqlType) -> &'static str {
     match sql_type {
-        SqlType::Boolean => "B",
-        SqlType::Date | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Time
-        | SqlType::TimeTz => "D",
-        SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Real | SqlType::Double
-        | SqlType::Decimal { .. } | SqlType::Oid | SqlType::RegProc | SqlType::RegClass
+        Boolean => "B",
+        SqlType::Date | Timestamp | TimestampTz | SqlType::Time | SqlType::TimeTz => "D",
+        SmallInt
+        | Integer
+        | SqlType::BigInt
+        | SqlType::Real
+        | SqlType::Double
+        | SqlType::Decimal { .. }
+        | SqlType::Oid
+        | RegProc
+        | SqlType::RegClass
         | SqlType::RegType => "N",
         SqlType::Interval | SqlType::IntervalDaySecond | SqlType::IntervalYearMonth => "T",
         SqlType::Void => "P",
         SqlType::Unknown => "X",
         _ if element_of(sql_type) != 0 => "A",
-        SqlType::Char(_) | SqlType::Varchar(_) | SqlType::Text | SqlType::Name
-        | SqlType::QuotedChar => "S",
+        SqlType::Char(_) | SqlType::Varchar(_) | Text | Name | QuotedChar => "S",
         _ => "U",
     }
 }
@@ -336,7 +341,8 @@ fn settings(context: &SystemContext) -> Rows {
     .collect()
 }
 
-const AM: Columns = &[("oid", OidType), ("amname", Name), ("amhandler", RegProc), ("amtype", QuotedChar)];
+const AM: Columns =
+    &[("oid", OidType), ("amname", Name), ("amhandler", RegProc), ("amtype", QuotedChar)];
 
 fn access_methods(_: &SystemContext) -> Rows {
     vec![row![403u32, "btree", 0u32, "i"]]
@@ -402,8 +408,11 @@ fn activity(context: &SystemContext) -> Rows {
                 None => (activity.last_text.to_string(), Some(activity.last_change_us)),
             };
             let text = if seen { text } else { "<insufficient privilege>".to_owned() };
-            let current =
-                if activity.running.is_some() || !seen { text.clone() } else { "<IDLE>".to_owned() };
+            let current = if activity.running.is_some() || !seen {
+                text.clone()
+            } else {
+                "<IDLE>".to_owned()
+            };
             row![
                 session.database_oid,
                 &session.database,

@@ -93,12 +93,8 @@ fn collations(_: &SystemContext) -> Rows {
     vec![row(100, "default"), row(950, "C")]
 }
 
-const AUTH_MEMBERS: Columns = &[
-    ("roleid", OidType),
-    ("member", OidType),
-    ("grantor", OidType),
-    ("admin_option", Boolean),
-];
+const AUTH_MEMBERS: Columns =
+    &[("roleid", OidType), ("member", OidType), ("grantor", OidType), ("admin_option", Boolean)];
 const INHERITS: Columns = &[("inhrelid", OidType), ("inhparent", OidType), ("inhseqno", Integer)];
 const TRIGGER: Columns = &[
     ("oid", OidType),
@@ -163,8 +159,7 @@ const SHDEPEND: Columns = &[
     ("refobjid", OidType),
     ("deptype", QuotedChar),
 ];
-const SHDESCRIPTION: Columns =
-    &[("objoid", OidType), ("classoid", OidType), ("description", Text)];
+const SHDESCRIPTION: Columns = &[("objoid", OidType), ("classoid", OidType), ("description", Text)];
 const STATISTIC_EXT: Columns = &[
     ("oid", OidType),
     ("stxrelid", OidType),
@@ -183,12 +178,8 @@ const POLICY: Columns = &[
     ("polqual", Text),
     ("polwithcheck", Text),
 ];
-const PUBLICATION: Columns = &[
-    ("oid", OidType),
-    ("pubname", Name),
-    ("pubowner", OidType),
-    ("puballtables", Boolean),
-];
+const PUBLICATION: Columns =
+    &[("oid", OidType), ("pubname", Name), ("pubowner", OidType), ("puballtables", Boolean)];
 const FOREIGN_TABLE: Columns =
     &[("ftrelid", OidType), ("ftserver", OidType), ("ftoptions", TextArray)];
 const FOREIGN_SERVER: Columns =
@@ -219,12 +210,8 @@ const STATS: Columns = &[
     ("avg_width", Integer),
     ("n_distinct", Real),
 ];
-const MATVIEWS: Columns = &[
-    ("schemaname", Name),
-    ("matviewname", Name),
-    ("matviewowner", Name),
-    ("definition", Text),
-];
+const MATVIEWS: Columns =
+    &[("schemaname", Name), ("matviewname", Name), ("matviewowner", Name), ("definition", Text)];
 const SVV_EXTERNAL_SCHEMAS: Columns = &[
     ("esoid", OidType),
     ("eskind", SmallInt),

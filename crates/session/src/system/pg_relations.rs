@@ -442,4 +442,3 @@ fn table_def(context: &SystemContext) -> Rows {
     }
     rows
 }
-

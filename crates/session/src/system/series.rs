@@ -25,9 +25,7 @@ pub(crate) fn table_function(
     let single = |sql_type: SqlType, cell: Cell| table(name, sql_type, vec![vec![cell]]).map(Some);
     match (name, args) {
         ("generate_series", _) => series(args).map(Some),
-        ("current_database", []) => {
-            single(SqlType::Name, context.database.name.as_str().into())
-        }
+        ("current_database", []) => single(SqlType::Name, context.database.name.as_str().into()),
         ("current_schema", []) => single(SqlType::Name, context.current_schema().into()),
         ("version", []) => single(SqlType::Text, crate::version().into()),
         ("pg_backend_pid", []) => single(SqlType::Integer, context.process_id.into()),

@@ -1,8 +1,6 @@
 //! What happened: statements, load errors, loads, as `stl_…` and `sys_…` show them.
 
-use base::SqlType::{
-    self, BigInt, Boolean, Char, Integer, Text, Timestamp, Varchar,
-};
+use base::SqlType::{self, BigInt, Boolean, Char, Integer, Text, Timestamp, Varchar};
 
 use super::builder::{Cell, NULL, row};
 use super::context::SystemContext;

@@ -135,12 +135,8 @@ fn inflight(context: &SystemContext) -> Rows {
     rows
 }
 
-const SLICES: Columns = &[
-    ("node", Integer),
-    ("slice", Integer),
-    ("localslice", Integer),
-    ("type", Char(1)),
-];
+const SLICES: Columns =
+    &[("node", Integer), ("slice", Integer), ("localslice", Integer), ("type", Char(1))];
 
 fn slices(context: &SystemContext) -> Rows {
     let count = usize::from(context.state.slice_count());
@@ -173,8 +169,7 @@ fn load_state(context: &SystemContext) -> Rows {
     let mut rows = Rows::new();
     for session in context.leader.sessions() {
         let Some(running) = session.activity().running else { continue };
-        let Some(load) = running.load.as_ref().filter(|_| context.may_see(session.user_oid))
-        else {
+        let Some(load) = running.load.as_ref().filter(|_| context.may_see(session.user_oid)) else {
             continue;
         };
         let load = crate::statement::copy::Reading::of(load);
@@ -216,8 +211,7 @@ fn progress_copy(context: &SystemContext) -> Rows {
     let mut rows = Rows::new();
     for session in context.leader.sessions() {
         let Some(running) = session.activity().running else { continue };
-        let Some(load) = running.load.as_ref().filter(|_| context.may_see(session.user_oid))
-        else {
+        let Some(load) = running.load.as_ref().filter(|_| context.may_see(session.user_oid)) else {
             continue;
         };
         let load = crate::statement::copy::Reading::of(load);

@@ -107,7 +107,15 @@ fn svv_columns(context: &SystemContext) -> Rows {
                 parts.radix,
                 parts.scale.map(i32::from),
                 parts.seconds,
-                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
+                NULL,
                 column.comment,
             ]);
         }
@@ -157,12 +165,9 @@ fn table_info_row(context: &SystemContext, table: &Table) -> Vec<Cell> {
     let rows = context.state.table_rows(table.oid);
     let bytes = context.state.table_bytes(table.oid);
     let first = table.sort_key.columns().first().and_then(|id| table.column_by_id(*id));
-    let encoded = table
-        .columns
-        .iter()
-        .any(|column| encoding_name(column, false) != "none");
+    let encoded = table.columns.iter().any(|column| encoding_name(column, false) != "none");
     let widest = table.columns.iter().filter_map(|column| match column.sql_type {
-        SqlType::Varchar(n) => Some(n),
+        Varchar(n) => Some(n),
         _ => None,
     });
     row![
@@ -226,7 +231,11 @@ const ALL_SCHEMAS: Columns = &[
     ("schema_option", Varchar(256)),
 ];
 
-fn acl_text(context: &SystemContext, object: base::ids::Oid, owner: base::ids::Oid) -> Option<String> {
+fn acl_text(
+    context: &SystemContext,
+    object: base::ids::Oid,
+    owner: base::ids::Oid,
+) -> Option<String> {
     super::pg_relations::acl(context, object, owner).map(|items| items.join("~"))
 }
 

@@ -86,8 +86,14 @@ pub enum CommentOn {
     Table(ObjectName),
     View(ObjectName),
     /// The table's name and the column.
-    Column { table: ObjectName, column: Ident },
-    Constraint { name: Ident, table: ObjectName },
+    Column {
+        table: ObjectName,
+        column: Ident,
+    },
+    Constraint {
+        name: Ident,
+        table: ObjectName,
+    },
     Schema(Ident),
     Database(Ident),
 }

@@ -156,26 +156,60 @@ pub struct AlterTable {
 #[derive(Clone, Debug)]
 pub enum AlterTableAction {
     RenameTo(Ident),
-    RenameColumn { from: Ident, to: Ident },
-    AddColumn { column: Box<ColumnDef>, if_not_exists: bool },
-    DropColumn { column: Ident, if_exists: bool, cascade: bool },
+    RenameColumn {
+        from: Ident,
+        to: Ident,
+    },
+    AddColumn {
+        column: Box<ColumnDef>,
+        if_not_exists: bool,
+    },
+    DropColumn {
+        column: Ident,
+        if_exists: bool,
+        cascade: bool,
+    },
     /// ALTER COLUMN c TYPE t.
-    ColumnType { column: Ident, sql_type: SqlType },
+    ColumnType {
+        column: Ident,
+        sql_type: SqlType,
+    },
     /// ALTER COLUMN c ENCODE x.
-    ColumnEncode { column: Ident, encode: Ident },
-    SetDefault { column: Ident, default: Expression },
-    DropDefault { column: Ident },
-    SetNotNull { column: Ident },
-    DropNotNull { column: Ident },
+    ColumnEncode {
+        column: Ident,
+        encode: Ident,
+    },
+    SetDefault {
+        column: Ident,
+        default: Expression,
+    },
+    DropDefault {
+        column: Ident,
+    },
+    SetNotNull {
+        column: Ident,
+    },
+    DropNotNull {
+        column: Ident,
+    },
     OwnerTo(Ident),
     /// ALTER DISTSTYLE style [DISTKEY c], and ALTER DISTKEY c as style KEY.
-    DistStyle { style: DistStyle, key: Option<Ident> },
+    DistStyle {
+        style: DistStyle,
+        key: Option<Ident>,
+    },
     SortKey(SortKey),
     EncodeAuto,
     AddConstraint(TableConstraint),
-    DropConstraint { name: Ident, cascade: bool },
+    DropConstraint {
+        name: Ident,
+        cascade: bool,
+    },
     /// APPEND FROM source.
-    AppendFrom { source: ObjectName, fill: AppendFill },
+    AppendFrom {
+        source: ObjectName,
+        fill: AppendFill,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,11 +53,11 @@ impl BoundInsert {
         identities: &HashMap<ColumnId, i64>,
         options: &BinderOptions,
     ) -> Result<LogicalPlan> {
-        let plan = finish_plan(self.plan.clone(), values, &self.parameters, options)?;
-        if self.identities.is_empty() {
-            return Ok(plan);
+        let mut plan = self.plan.clone();
+        if !self.identities.is_empty() {
+            plan = set_identities(plan, identities).map_err(|e| error_from_datafusion(e, ""))?;
         }
-        set_identities(plan, identities).map_err(|e| error_from_datafusion(e, ""))
+        finish_plan(plan, values, &self.parameters, options)
     }
 }
 
@@ -109,7 +109,12 @@ impl Binder<'_> {
     ///
     /// # Errors
     /// 42601 for more or fewer columns, 42804 for types that cannot be assigned.
-    pub fn assign(&self, plan: LogicalPlan, table: &Table, listed: &[usize]) -> Result<BoundInsert> {
+    pub fn assign(
+        &self,
+        plan: LogicalPlan,
+        table: &Table,
+        listed: &[usize],
+    ) -> Result<BoundInsert> {
         self.finish_insert(plan, table, listed, Vec::new(), Vec::new())
     }
 
@@ -199,8 +204,7 @@ impl Binder<'_> {
     ) -> Result<BoundInsert> {
         let mentions = Mentions::of(query.body.as_ref())?;
         let wishes = mentions.wishes(&given);
-        let types: Vec<SqlType> =
-            wishes.iter().map(|wish| wish.unwrap_or(SqlType::Text)).collect();
+        let types: Vec<SqlType> = wishes.iter().map(|wish| wish.unwrap_or(SqlType::Text)).collect();
         let known: Vec<Option<SqlType>> = types.iter().copied().map(Some).collect();
         if listed.is_empty() {
             // VALUES (DEFAULT): rows without a value of their own.
@@ -302,8 +306,9 @@ impl Binder<'_> {
                     _ => self.default_expr(column)?,
                 },
             };
-            let expr = semantics::assign(expr, column.sql_type, &column.name, &schema, &self.options)
-                .map_err(convert)?;
+            let expr =
+                semantics::assign(expr, column.sql_type, &column.name, &schema, &self.options)
+                    .map_err(convert)?;
             let expr = if column.nullable || column.identity.is_some() && given.is_none() {
                 expr
             } else {
@@ -375,12 +380,7 @@ fn find(name: &Ident, table: &Table) -> Result<usize> {
 
 /// The columns that a source of this width fills. Without a list, fewer values than columns fill
 /// the first columns, as in PostgreSQL.
-fn check_count(
-    width: usize,
-    listed: &[usize],
-    table: &Table,
-    query: &Query,
-) -> Result<Vec<usize>> {
+fn check_count(width: usize, listed: &[usize], table: &Table, query: &Query) -> Result<Vec<usize>> {
     let position = query.source.find_word("values").or_else(|| query.source.find_word("select"));
     let wrong = |what: &str| {
         let error = error!(SyntaxError, "INSERT has more {what}");
@@ -436,12 +436,11 @@ fn type_parameter(cell: &sqlast::Expr, column: &Column, given: &mut Vec<SqlType>
 
 fn check_identity(column: &Column) -> Result<()> {
     match column.identity {
-        Some(identity) if !identity.by_default => Err(error!(
-            DatatypeMismatch,
-            "cannot set an identity column to a value"
-        )
-        .column(column.name.clone())
-        .hint(format!("Column \"{}\" is filled by the system; leave it out.", column.name))),
+        Some(identity) if !identity.by_default => {
+            Err(error!(DatatypeMismatch, "cannot set an identity column to a value")
+                .column(column.name.clone())
+                .hint(format!("Column \"{}\" is filled by the system; leave it out.", column.name)))
+        }
         _ => Ok(()),
     }
 }

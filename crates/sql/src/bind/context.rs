@@ -106,7 +106,9 @@ impl<'a> Context<'a> {
     fn name(&self, reference: &TableReference) -> ObjectName {
         let parts: Vec<String> = match reference {
             TableReference::Bare { table } => vec![table.to_string()],
-            TableReference::Partial { schema, table } => vec![schema.to_string(), table.to_string()],
+            TableReference::Partial { schema, table } => {
+                vec![schema.to_string(), table.to_string()]
+            }
             TableReference::Full { catalog, schema, table } => {
                 vec![catalog.to_string(), schema.to_string(), table.to_string()]
             }
@@ -157,10 +159,14 @@ fn in_view(error: Error, view: &ResolvedView) -> Error {
     if let Some(detail) = error.get_detail() {
         moved = moved.detail(detail);
     }
-    moved.hint(format!("The error is in view \"{}\".{}", view.name, match error.get_hint() {
-        Some(hint) => format!(" {hint}"),
-        None => String::new(),
-    }))
+    moved.hint(format!(
+        "The error is in view \"{}\".{}",
+        view.name,
+        match error.get_hint() {
+            Some(hint) => format!(" {hint}"),
+            None => String::new(),
+        }
+    ))
 }
 
 /// The view's plan under the view's column names and, unless it binds late, its types.
@@ -173,7 +179,8 @@ fn rename(plan: LogicalPlan, view: &ResolvedView) -> Result<LogicalPlan> {
         ));
     }
     let exprs = schema.iter().enumerate().map(|(n, (qualifier, field))| {
-        let column = Expr::Column(datafusion::common::Column::new(qualifier.cloned(), field.name()));
+        let column =
+            Expr::Column(datafusion::common::Column::new(qualifier.cloned(), field.name()));
         let name = match view.columns.get(n) {
             Some((name, _)) => name.as_str(),
             None => crate::bind::rewrite::shown(field.name()),
@@ -280,10 +287,7 @@ fn constant(expr: Expr, options: &BinderOptions) -> Result<Expr> {
 struct Types;
 
 impl TypePlanner for Types {
-    fn plan_type_field(
-        &self,
-        data_type: &sqlparser::ast::DataType,
-    ) -> Planned<Option<FieldRef>> {
+    fn plan_type_field(&self, data_type: &sqlparser::ast::DataType) -> Planned<Option<FieldRef>> {
         let sql_type = crate::parse::cast_type(data_type).map_err(external)?;
         Ok(Some(Arc::new(sql_type.field("", true))))
     }

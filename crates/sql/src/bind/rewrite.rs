@@ -8,9 +8,10 @@ use std::ops::ControlFlow;
 
 use base::{Error, Result, error};
 use sqlparser::ast::{
+    BinaryOperator, SetOperator,
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TopQuantity, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, TableFactor, TopQuantity, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -59,6 +60,7 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        minus_is_except(&mut query.body);
         if let Err(error) = limit(query) {
             return ControlFlow::Break(error);
         }
@@ -89,6 +91,20 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
+/// MINUS is EXCEPT.
+fn minus_is_except(body: &mut SetExpr) {
+    let mut rest = vec![body];
+    while let Some(next) = rest.pop() {
+        if let SetExpr::SetOperation { op, left, right, .. } = next {
+            if *op == SetOperator::Minus {
+                *op = SetOperator::Except;
+            }
+            rest.push(left);
+            rest.push(right);
+        }
+    }
+}
+
 /// TOP n is LIMIT n; LIMIT ALL and FETCH FIRST are made plain.
 fn limit(query: &mut Query) -> Result<()> {
     let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
@@ -103,8 +119,11 @@ fn limit(query: &mut Query) -> Result<()> {
     };
     match &mut query.limit_clause {
         None => {
-            query.limit_clause =
-                Some(LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: vec![] });
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: Some(count),
+                offset: None,
+                limit_by: vec![],
+            });
         }
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(count),
         Some(_) => return Err(error!(SyntaxError, "TOP and LIMIT cannot be used together")),
@@ -129,7 +148,7 @@ fn unqualify(name: &mut ObjectName) {
 }
 
 /// A call of a function by its plain name.
-fn call(name: &str, args: Vec<Expr>, span: Span) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>, span: Span) -> Expr {
     let ident = Ident::with_span(span, name);
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
     Expr::Function(Function {
@@ -177,8 +196,8 @@ impl Rewriter<'_> {
     fn expr(&self, expr: &mut Expr) -> Result<()> {
         match expr {
             Expr::Identifier(ident) => {
-                let bare = ident.quote_style.is_none()
-                    && BARE_FUNCTIONS.contains(&ident.value.as_str());
+                let bare =
+                    ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&ident.value.as_str());
                 if bare {
                     *expr = call(&ident.value, Vec::new(), ident.span);
                 }
@@ -186,15 +205,33 @@ impl Rewriter<'_> {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
                 date_part_argument(function);
+                if let Some(made) = super::calls::rewrite(function)? {
+                    *expr = made;
+                }
             }
-            Expr::Cast { expr: inner, kind: CastKind::Cast | CastKind::DoubleColon, .. } => {
-                negative_literal(inner);
-            }
-            Expr::Convert { data_type: Some(data_type), expr: inner, target_before_value, .. }
-                if *target_before_value =>
-            {
+            Expr::Convert {
+                data_type: Some(data_type), expr: inner, target_before_value, ..
+            } if *target_before_value => {
                 let inner = std::mem::replace(inner.as_mut(), number("0"));
                 *expr = cast(inner, data_type.clone());
+            }
+            Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+                let escape = escape_char.as_ref().and_then(|escape| match &escape.value {
+                    Value::SingleQuotedString(text) => text.chars().next(),
+                    _ => None,
+                });
+                let Some(regex) = super::calls::similar_pattern(pattern, escape) else {
+                    return Err(Error::unsupported(
+                        "SIMILAR TO with a pattern that is no literal is not supported",
+                    ));
+                };
+                let op = if *negated {
+                    BinaryOperator::PGRegexNotMatch
+                } else {
+                    BinaryOperator::PGRegexMatch
+                };
+                let left = Box::new(std::mem::replace(inner.as_mut(), number("0")));
+                *expr = Expr::BinaryOp { left, op, right: Box::new(text(&regex)) };
             }
             Expr::OuterJoin(_) => {
                 return Err(Error::unsupported("the (+) form of an outer join is not supported")
@@ -207,25 +244,8 @@ impl Rewriter<'_> {
     }
 }
 
-fn cast(expr: Expr, data_type: DataType) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(expr),
-        data_type,
-        array: false,
-        format: None,
-    }
-}
-
-/// `- 32768` under a cast is one number, so that it is in range.
-fn negative_literal(expr: &mut Expr) {
-    if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
-        && let Expr::Value(value) = inner.as_ref()
-        && let Value::Number(digits, long) = &value.value
-    {
-        let negative = Value::Number(format!("-{digits}"), *long);
-        *expr = Expr::Value(negative.into());
-    }
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 /// `dateadd(month, …)`: the bare word becomes a literal.
@@ -245,9 +265,9 @@ fn date_part_argument(function: &mut Function) {
 /// Gives every item without a name the name that Redshift would show, and tells equal names
 /// apart by a suffix after [`MARK`].
 fn name_items(items: &mut [SelectItem], source: &Source) {
-    let wildcard = items.iter().any(|item| {
-        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
-    });
+    let wildcard = items
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut seen: Vec<String> = Vec::new();
     for (n, item) in items.iter_mut().enumerate() {
         let (name, alias) = match item {
@@ -356,6 +376,7 @@ fn function_label(name: &str) -> &str {
         "dateadd" => "date_add",
         "datediff" => "date_diff",
         "approx_distinct" => "count",
+        "isnull" | "ifnull" => "coalesce",
         "nvl" => "coalesce",
         "decode" | "nvl2" => "case",
         "pgdate_part" => "date_part",

@@ -38,11 +38,7 @@ pub(crate) fn apply(plan: LogicalPlan, options: &BinderOptions) -> Planned<Logic
 }
 
 /// Rewrites one expression that stands over `schema`.
-pub(crate) fn apply_expr(
-    expr: Expr,
-    schema: &DFSchema,
-    options: &BinderOptions,
-) -> Planned<Expr> {
+pub(crate) fn apply_expr(expr: Expr, schema: &DFSchema, options: &BinderOptions) -> Planned<Expr> {
     Ok(expr.transform_up(|expr| one(expr, schema, true, options))?.data)
 }
 
@@ -65,14 +61,10 @@ fn one(
     options: &BinderOptions,
 ) -> Planned<Transformed<Expr>> {
     Ok(match expr {
-        Expr::Literal(ScalarValue::Int64(Some(n)), metadata) if narrow => {
-            match i32::try_from(n) {
-                Ok(n) => Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(n)), metadata)),
-                Err(_) => {
-                    Transformed::no(Expr::Literal(ScalarValue::Int64(Some(n)), metadata))
-                }
-            }
-        }
+        Expr::Literal(ScalarValue::Int64(Some(n)), metadata) if narrow => match i32::try_from(n) {
+            Ok(n) => Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(n)), metadata)),
+            Err(_) => Transformed::no(Expr::Literal(ScalarValue::Int64(Some(n)), metadata)),
+        },
         Expr::Literal(ScalarValue::UInt64(Some(n)), metadata) => {
             let value = ScalarValue::Decimal128(Some(i128::from(n)), 20, 0);
             Transformed::yes(Expr::Literal(value, metadata))
@@ -135,9 +127,7 @@ pub(crate) fn convert(
 
 fn folded(expr: Expr, options: &BinderOptions) -> Planned<Expr> {
     let constant = match &expr {
-        Expr::ScalarFunction(call) => {
-            call.args.iter().all(|arg| matches!(arg, Expr::Literal(..)))
-        }
+        Expr::ScalarFunction(call) => call.args.iter().all(|arg| matches!(arg, Expr::Literal(..))),
         _ => false,
     };
     if !constant {
@@ -190,14 +180,4 @@ pub(crate) fn assign(
         return Ok(Expr::Cast(Cast::new(Box::new(expr), to.arrow())));
     }
     folded(cast::call(cast::Mode::Assign, expr, to, column), options)
-}
-
-trait IsString {
-    fn is_string(&self) -> bool;
-}
-
-impl IsString for DataType {
-    fn is_string(&self) -> bool {
-        matches!(self, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-    }
 }

@@ -65,12 +65,11 @@ impl Moment {
                 ScalarValue::TimestampMicrosecond(Some(at), None)
             }
             "current_date" => {
-                let days = statement.date().signed_duration_since(DateTime::UNIX_EPOCH.date_naive());
+                let days =
+                    statement.date().signed_duration_since(DateTime::UNIX_EPOCH.date_naive());
                 ScalarValue::Date32(i32::try_from(days.num_days()).ok())
             }
-            "now" => {
-                ScalarValue::TimestampMicrosecond(Some(self.transaction_us), Some(UTC.into()))
-            }
+            "now" => ScalarValue::TimestampMicrosecond(Some(self.transaction_us), Some(UTC.into())),
             "localtimestamp" => ScalarValue::TimestampMicrosecond(Some(micros(statement)), None),
             "localtime" => ScalarValue::Time64Microsecond(Some(time)),
             "current_time" => {

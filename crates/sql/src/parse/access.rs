@@ -60,8 +60,19 @@ fn user_option(cursor: &mut Cursor) -> Result<UserOption> {
         return Ok(UserOption::SessionTimeout(None));
     }
     let words = [
-        "password", "createdb", "nocreatedb", "createuser", "nocreateuser", "syslog", "in",
-        "valid", "connection", "session", "externalid", "login", "nologin",
+        "password",
+        "createdb",
+        "nocreatedb",
+        "createuser",
+        "nocreateuser",
+        "syslog",
+        "in",
+        "valid",
+        "connection",
+        "session",
+        "externalid",
+        "login",
+        "nologin",
     ];
     Ok(match cursor.one_of(&words) {
         Some("password") if cursor.accept("disable") => UserOption::PasswordDisable,
@@ -213,7 +224,8 @@ fn privilege(cursor: &mut Cursor) -> Result<Privilege> {
     let found = known.iter().find(|(word, _)| cursor.accept(word));
     let Some((word, kind)) = found else { return Err(cursor.unexpected()) };
     // `CREATE TABLE`, `ALTER USER` and the like are privileges on the system.
-    if matches!(cursor.peek(), Token::Word(_)) && !["on", "to", "from", "for"].iter().any(|w| cursor.is(w))
+    if matches!(cursor.peek(), Token::Word(_))
+        && !["on", "to", "from", "for"].iter().any(|w| cursor.is(w))
     {
         let name = format!("privilege {} {}", word.to_uppercase(), cursor.written().to_uppercase());
         return Err(unsupported(&name, position));
@@ -235,7 +247,14 @@ fn objects(cursor: &mut Cursor, verb: &str) -> Result<GrantObjects> {
         return Ok(GrantObjects::Databases(cursor.list(Cursor::ident)?));
     }
     let refused = [
-        "all", "function", "procedure", "language", "datashare", "copy", "external", "model",
+        "all",
+        "function",
+        "procedure",
+        "language",
+        "datashare",
+        "copy",
+        "external",
+        "model",
         "template",
     ];
     for word in refused {

@@ -12,14 +12,56 @@ use crate::ast::{
 
 /// Every word that may start a parameter, for suggestions.
 const WORDS: &[&str] = &[
-    "acceptanydate", "acceptinvchars", "access_key_id", "avro", "blanksasnull", "bzip2",
-    "comprows", "compupdate", "credentials", "csv", "dateformat", "delimiter", "emptyasnull",
-    "encoding", "encrypted", "endpoint", "escape", "explicit_ids", "fillrecord", "fixedwidth",
-    "format", "gzip", "iam_role", "ignoreallerrors", "ignoreblanklines", "ignoreheader", "json",
-    "lzop", "manifest", "master_symmetric_key", "maxerror", "noload", "null", "orc", "parquet",
-    "quote", "readratio", "region", "removequotes", "roundec", "secret_access_key",
-    "serializetojson", "session_token", "shapefile", "ssh", "statupdate", "timeformat",
-    "trimblanks", "truncatecolumns", "zstd",
+    "acceptanydate",
+    "acceptinvchars",
+    "access_key_id",
+    "avro",
+    "blanksasnull",
+    "bzip2",
+    "comprows",
+    "compupdate",
+    "credentials",
+    "csv",
+    "dateformat",
+    "delimiter",
+    "emptyasnull",
+    "encoding",
+    "encrypted",
+    "endpoint",
+    "escape",
+    "explicit_ids",
+    "fillrecord",
+    "fixedwidth",
+    "format",
+    "gzip",
+    "iam_role",
+    "ignoreallerrors",
+    "ignoreblanklines",
+    "ignoreheader",
+    "json",
+    "lzop",
+    "manifest",
+    "master_symmetric_key",
+    "maxerror",
+    "noload",
+    "null",
+    "orc",
+    "parquet",
+    "quote",
+    "readratio",
+    "region",
+    "removequotes",
+    "roundec",
+    "secret_access_key",
+    "serializetojson",
+    "session_token",
+    "shapefile",
+    "ssh",
+    "statupdate",
+    "timeformat",
+    "trimblanks",
+    "truncatecolumns",
+    "zstd",
 ];
 
 /// The most errors that MAXERROR may allow.
@@ -87,8 +129,10 @@ fn parameter(cursor: &mut Cursor, copy: &mut CopyStatement) -> Result<()> {
     if !known {
         return Err(error!(SyntaxError, "syntax error at or near \"{written}\"")
             .detail(format!("COPY has no parameter {}.", written.to_uppercase()))
-            .maybe_hint(base::suggest::nearest(&word, WORDS.iter().copied())
-                .map(|near| format!("Did you mean {}?", near.to_uppercase())))
+            .maybe_hint(
+                base::suggest::nearest(&word, WORDS.iter().copied())
+                    .map(|near| format!("Did you mean {}?", near.to_uppercase())),
+            )
             .at(position));
     }
     let name = word.to_ascii_uppercase();
@@ -142,8 +186,11 @@ fn credentials(cursor: &mut Cursor) -> Result<CopyAuthorization> {
     let text = cursor.string()?;
     let parts = text.split(';').filter(|part| !part.trim().is_empty()).map(|part| {
         let (name, value) = part.split_once('=').ok_or_else(|| {
-            error!(InvalidParameterValue, "credentials must be \"name=value\" pairs, separated by semicolons")
-                .at(position)
+            error!(
+                InvalidParameterValue,
+                "credentials must be \"name=value\" pairs, separated by semicolons"
+            )
+            .at(position)
         })?;
         Ok((name.trim().to_owned(), Secret::new(value.trim())))
     });
@@ -176,9 +223,8 @@ fn format(
         cursor.next();
         return match format(cursor, &name, position, copy)? {
             true if name != "format" => Ok(true),
-            _ => Err(error.hint(
-                "The formats are AVRO, CSV, FIXEDWIDTH, JSON, ORC, PARQUET and SHAPEFILE.",
-            )),
+            _ => Err(error
+                .hint("The formats are AVRO, CSV, FIXEDWIDTH, JSON, ORC, PARQUET and SHAPEFILE.")),
         };
     }
     let format = match word {
@@ -265,8 +311,9 @@ fn delimiter(cursor: &mut Cursor) -> Result<String> {
     let position = cursor.position();
     let text = cursor.string()?;
     if text.is_empty() || !text.is_ascii() {
-        return Err(error!(InvalidParameterValue, "COPY delimiter must be ASCII characters")
-            .at(position));
+        return Err(
+            error!(InvalidParameterValue, "COPY delimiter must be ASCII characters").at(position)
+        );
     }
     Ok(text)
 }

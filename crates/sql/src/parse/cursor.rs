@@ -155,24 +155,13 @@ impl Cursor {
         }
     }
 
-    /// A name that must not be one of the words that start the next clause.
-    pub(super) fn ident_unless(&mut self, words: &[&str]) -> Result<Ident> {
-        if words.iter().any(|word| self.is(word)) {
-            return Err(self.unexpected());
-        }
-        self.ident()
-    }
-
     /// `name`, `schema.name` or `database.schema.name`.
     pub(super) fn object_name(&mut self) -> Result<ObjectName> {
         let mut parts = vec![self.ident()?];
         while self.symbol(&Token::Period) {
             if parts.len() == 3 {
-                return Err(error!(
-                    SyntaxError,
-                    "improper qualified name (too many dotted names)"
-                )
-                .at(parts[0].position));
+                return Err(error!(SyntaxError, "improper qualified name (too many dotted names)")
+                    .at(parts[0].position));
             }
             parts.push(self.ident()?);
         }
@@ -180,7 +169,10 @@ impl Cursor {
     }
 
     /// One or more of something, with commas between.
-    pub(super) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub(super) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut items = vec![item(self)?];
         while self.symbol(&Token::Comma) {
             items.push(item(self)?);
@@ -282,15 +274,6 @@ impl Cursor {
         Ok(Query { text, body, source: Arc::clone(&self.source) })
     }
 
-    /// Takes all that is left of the statement and gives its text.
-    pub(super) fn rest(&mut self) -> String {
-        let text = self.source.rest(self.place()).to_owned();
-        while !self.at_end() {
-            self.next();
-        }
-        text
-    }
-
     /// sqlparser's error as PostgreSQL's.
     pub(super) fn parser_error(&self, error: ParserError) -> Error {
         convert(&self.source, error, &self.parser)
@@ -344,9 +327,7 @@ fn convert(source: &Source, error: ParserError, parser: &Parser<'_>) -> Error {
     });
     match token {
         Some(token) => unexpected(source, &token),
-        None if message.contains("found: EOF") => {
-            unexpected(source, &TokenWithSpan::new_eof())
-        }
+        None if message.contains("found: EOF") => unexpected(source, &TokenWithSpan::new_eof()),
         None => {
             let said = message.split(" at Line:").next().unwrap_or(&message);
             unexpected(source, parser.peek_token_ref()).detail(format!("{said}."))

@@ -85,10 +85,7 @@ pub(crate) fn object_name(source: &Source, name: &ast::ObjectName) -> ObjectName
 
 /// An identifier of sqlparser's tree.
 pub(crate) fn ident(source: &Source, ident: &ast::Ident) -> Ident {
-    Ident {
-        name: ident.value.clone(),
-        position: source.position(ident.span.start).unwrap_or(0),
-    }
+    Ident { name: ident.value.clone(), position: source.position(ident.span.start).unwrap_or(0) }
 }
 
 /// After INSERT.
@@ -107,7 +104,8 @@ pub(super) fn insert(cursor: &mut Cursor) -> Result<Statement> {
     } else {
         InsertInput::Query(cursor.query()?)
     };
-    for (clause, name) in [("on", "INSERT … ON CONFLICT"), ("returning", "INSERT … RETURNING")] {
+    for (clause, name) in [("on", "INSERT … ON CONFLICT"), ("returning", "INSERT … RETURNING")]
+    {
         if cursor.is(clause) {
             return Err(unsupported(name, cursor.position()));
         }

@@ -35,7 +35,13 @@ pub(super) fn create_schema(cursor: &mut Cursor) -> Result<Statement> {
         Some(name) => name,
         None => return Err(cursor.unexpected()),
     };
-    Ok(Statement::CreateSchema(CreateSchema { name, database, if_not_exists, authorization, quota }))
+    Ok(Statement::CreateSchema(CreateSchema {
+        name,
+        database,
+        if_not_exists,
+        authorization,
+        quota,
+    }))
 }
 
 fn quota(cursor: &mut Cursor) -> Result<Quota> {
@@ -49,9 +55,9 @@ fn quota(cursor: &mut Cursor) -> Result<Quota> {
         Some("tb") => count.checked_mul(1 << 20),
         _ => count.checked_mul(1 << 10),
     };
-    megabytes.map(Quota::Megabytes).ok_or_else(|| {
-        error!(NumericValueOutOfRange, "QUOTA is out of range").at(position)
-    })
+    megabytes
+        .map(Quota::Megabytes)
+        .ok_or_else(|| error!(NumericValueOutOfRange, "QUOTA is out of range").at(position))
 }
 
 /// After ALTER SCHEMA.

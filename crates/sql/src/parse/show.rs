@@ -1,6 +1,6 @@
 //! SHOW in all its forms. Names may be parameters: drivers prepare `SHOW TABLES FROM SCHEMA $1.$2`.
 
-use base::{Result, error};
+use base::{Error, Result, error};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
@@ -69,24 +69,28 @@ fn form(cursor: &mut Cursor) -> Result<Show> {
         cursor.next();
         return Ok(Show::View(cursor.object_name()?));
     }
-    let refused: &[&[&str]] = &[
-        &["external", "table"],
-        &["procedure"],
-        &["model"],
-        &["datashares"],
-        &["policies"],
-        &["rls", "policies"],
-        &["masking", "policies"],
-        &["user", "lockout"],
-        &["template"],
-    ];
-    for words in refused {
-        if cursor.accept_all(words) {
-            let name = words.join(" ").to_uppercase();
-            return Err(unsupported(&format!("SHOW {name}"), position));
-        }
+    if let Some(error) = refused(cursor, position) {
+        return Err(error);
     }
     setting(cursor, position)
+}
+
+/// Forms that are refused by name.
+const REFUSED: &[&[&str]] = &[
+    &["external", "table"],
+    &["procedure"],
+    &["model"],
+    &["datashares"],
+    &["policies"],
+    &["rls", "policies"],
+    &["masking", "policies"],
+    &["user", "lockout"],
+    &["template"],
+];
+
+fn refused(cursor: &mut Cursor, position: u32) -> Option<Error> {
+    let words = REFUSED.iter().find(|words| cursor.accept_all(words))?;
+    Some(unsupported(&format!("SHOW {}", words.join(" ").to_uppercase()), position))
 }
 
 /// A setting by one name or by PostgreSQL's many-word forms.

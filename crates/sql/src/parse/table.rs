@@ -50,13 +50,7 @@ pub(super) fn create_table(cursor: &mut Cursor, temporary: bool) -> Result<State
     if !listed {
         return Err(cursor.unexpected());
     }
-    Ok(Statement::CreateTable(CreateTable {
-        name,
-        temporary,
-        if_not_exists,
-        elements,
-        attributes,
-    }))
+    Ok(Statement::CreateTable(CreateTable { name, temporary, if_not_exists, elements, attributes }))
 }
 
 /// The parentheses hold nothing but names: `(a)` or `(a, …`.
@@ -200,9 +194,7 @@ fn identity(cursor: &mut Cursor, by_default: bool) -> Result<IdentityDef> {
     let step = cursor.signed()?;
     cursor.expect_symbol(&Token::RParen)?;
     if step == 0 {
-        return Err(
-            error!(InvalidParameterValue, "IDENTITY step must not be zero").at(position)
-        );
+        return Err(error!(InvalidParameterValue, "IDENTITY step must not be zero").at(position));
     }
     Ok(IdentityDef { seed, step, by_default })
 }
@@ -286,11 +278,8 @@ pub(super) fn sort_key(cursor: &mut Cursor) -> Result<Option<SortKey>> {
             None => {}
         }
     }
-    let columns = if *cursor.peek() == Token::LParen {
-        cursor.ident_list()?
-    } else {
-        vec![cursor.ident()?]
-    };
+    let columns =
+        if *cursor.peek() == Token::LParen { cursor.ident_list()? } else { vec![cursor.ident()?] };
     Ok(Some(match kind {
         Some("interleaved") => SortKey::Interleaved(columns),
         _ => SortKey::Compound(columns),

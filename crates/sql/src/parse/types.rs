@@ -19,10 +19,36 @@ const DECIMAL_DEFAULT: u8 = 18;
 
 /// Every name that a type goes by, for suggestions.
 const NAMES: &[&str] = &[
-    "smallint", "int2", "integer", "int", "int4", "bigint", "int8", "decimal", "numeric", "real",
-    "float4", "double", "float8", "float", "boolean", "bool", "char", "character", "nchar",
-    "bpchar", "varchar", "nvarchar", "text", "date", "time", "timetz", "timestamp",
-    "timestamptz", "varbyte", "varbinary",
+    "smallint",
+    "int2",
+    "integer",
+    "int",
+    "int4",
+    "bigint",
+    "int8",
+    "decimal",
+    "numeric",
+    "real",
+    "float4",
+    "double",
+    "float8",
+    "float",
+    "boolean",
+    "bool",
+    "char",
+    "character",
+    "nchar",
+    "bpchar",
+    "varchar",
+    "nvarchar",
+    "text",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "varbyte",
+    "varbinary",
 ];
 
 /// Types of Redshift's that are not served yet.
@@ -30,8 +56,25 @@ const REFUSED: &[&str] = &["super", "geometry", "geography", "hllsketch", "inter
 
 /// Types of PostgreSQL's that Redshift does not have.
 const FOREIGN: &[&str] = &[
-    "serial", "bigserial", "serial4", "serial8", "smallserial", "uuid", "json", "jsonb", "xml",
-    "bytea", "bit", "money", "inet", "cidr", "macaddr", "hstore", "tsvector", "tsquery", "array",
+    "serial",
+    "bigserial",
+    "serial4",
+    "serial8",
+    "smallserial",
+    "uuid",
+    "json",
+    "jsonb",
+    "xml",
+    "bytea",
+    "bit",
+    "money",
+    "inet",
+    "cidr",
+    "macaddr",
+    "hstore",
+    "tsvector",
+    "tsquery",
+    "array",
 ];
 
 /// What stands in the parentheses after a type's name.
@@ -218,9 +261,7 @@ pub(crate) fn cast_type(data_type: &DataType) -> Result<SqlType> {
             ("int4", Modifiers::default())
         }
         DataType::BigInt(_) | DataType::Int8(_) => ("int8", Modifiers::default()),
-        DataType::Float(ExactNumberInfo::Precision(n)) => {
-            ("float", one(u32::try_from(*n).ok()))
-        }
+        DataType::Float(ExactNumberInfo::Precision(n)) => ("float", one(u32::try_from(*n).ok())),
         DataType::Float(_) | DataType::Float8 | DataType::Double(_) => {
             ("float8", Modifiers::default())
         }
@@ -282,10 +323,9 @@ fn exact(info: ExactNumberInfo) -> Modifiers {
     match info {
         ExactNumberInfo::None => Modifiers::default(),
         ExactNumberInfo::Precision(p) => Modifiers { first: Some(number(p)), second: None },
-        ExactNumberInfo::PrecisionAndScale(p, s) => Modifiers {
-            first: Some(number(p)),
-            second: Some(u32::try_from(s).unwrap_or(u32::MAX)),
-        },
+        ExactNumberInfo::PrecisionAndScale(p, s) => {
+            Modifiers { first: Some(number(p)), second: Some(u32::try_from(s).unwrap_or(u32::MAX)) }
+        }
     }
 }
 

@@ -52,11 +52,8 @@ pub(super) async fn exchange(
 }
 
 fn proves(verifier: &ScramVerifier, message: &[u8], proof: &str) -> Result<bool, Error> {
-    let proof: [u8; 32] = BASE64
-        .decode(proof)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(no_form)?;
+    let proof: [u8; 32] =
+        BASE64.decode(proof).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(no_form)?;
     let signature = hmac_sha256(&verifier.stored_key, &[message]);
     let key: Vec<u8> = proof.iter().zip(signature).map(|(a, b)| a ^ b).collect();
     Ok(secret::equal(&sha256(&[&key]), &verifier.stored_key))

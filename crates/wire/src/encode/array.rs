@@ -29,8 +29,7 @@ pub(super) fn text(array: &ArrayRef, sql_type: SqlType, style: &Style) -> Result
     let items = Arc::clone(list.values());
     let cell = scalar::cell(&items, element(sql_type).0, style)?;
     // Numbers never need quotes.
-    let numbers =
-        matches!(sql_type, SqlType::Int2Array | SqlType::Int4Array | SqlType::OidArray);
+    let numbers = matches!(sql_type, SqlType::Int2Array | SqlType::Int4Array | SqlType::OidArray);
     Ok(Box::new(move |row, out| {
         out.push(b'{');
         let (start, end) = bounds(&list, row);

@@ -163,18 +163,12 @@ mod tests {
     #[test]
     fn timestamps_with_zones_and_fractions() {
         let us = 1_700_000_000_123_400;
-        assert_eq!(
-            written(|out| put_timestamp(out, us, None)),
-            "2023-11-14 22:13:20.1234"
-        );
+        assert_eq!(written(|out| put_timestamp(out, us, None)), "2023-11-14 22:13:20.1234");
         assert_eq!(
             written(|out| put_timestamp(out, us, Some(19_800))),
             "2023-11-15 03:43:20.1234+05:30"
         );
-        assert_eq!(
-            written(|out| put_timestamp(out, -1, Some(0))),
-            "1969-12-31 23:59:59.999999+00"
-        );
+        assert_eq!(written(|out| put_timestamp(out, -1, Some(0))), "1969-12-31 23:59:59.999999+00");
         assert_eq!(written(|out| put_offset(out, -1_172)), "-00:19:32");
         assert_eq!(written(|out| put_time(out, DAY_US)), "24:00:00");
         assert_eq!(written(|out| put_time(out, 1_000_001)), "00:00:01.000001");

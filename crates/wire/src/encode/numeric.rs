@@ -133,7 +133,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_forms_read_back(value in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_u8..38) {
+        fn both_forms_read_back(
+            value in -(10_i128.pow(38) - 1)..10_i128.pow(38),
+            scale in 0_u8..38,
+        ) {
             let printed = text(value, scale);
             let unscaled: i128 = printed.replace('.', "").parse().unwrap();
             prop_assert_eq!(unscaled, value);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::{Int32Type, Int8Type};
+use arrow_array::types::{Int8Type, Int32Type};
 use arrow_array::{
     ArrayRef, BooleanArray, Date64Array, Decimal256Array, DictionaryArray, FixedSizeBinaryArray,
     Float32Array, Int64Array, LargeStringArray, ListArray, NullArray, RecordBatch, StringArray,
@@ -16,8 +16,7 @@ use super::*;
 fn written(array: ArrayRef, sql_type: SqlType, format: Format, extension: u8) -> Vec<u8> {
     let field = Field::new("c", array.data_type().clone(), true);
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
-    let column =
-        Column { name: "c".to_owned(), sql_type, origin: None, nullable: true };
+    let column = Column { name: "c".to_owned(), sql_type, origin: None, nullable: true };
     let style = Style { extension, ..Style::default() };
     let mut rows = Rows::new(&batch, &[column], &[format], &style).unwrap();
     let mut out = Vec::new();
@@ -36,9 +35,8 @@ fn text(array: ArrayRef, sql_type: SqlType) -> String {
 #[test]
 fn other_arrow_types_become_what_was_announced() {
     let decimal = SqlType::Decimal { precision: 20, scale: 2 };
-    let wide = Decimal256Array::from(vec![i256::from(-12_345)])
-        .with_precision_and_scale(50, 3)
-        .unwrap();
+    let wide =
+        Decimal256Array::from(vec![i256::from(-12_345)]).with_precision_and_scale(50, 3).unwrap();
     let dictionary: DictionaryArray<Int8Type> = vec!["x", "y"].into_iter().collect();
     let bytes = FixedSizeBinaryArray::try_from_iter([[1_u8, 254]].into_iter()).unwrap();
     let cases: Vec<(ArrayRef, SqlType, &str)> = vec![
@@ -88,9 +86,8 @@ fn redshift_decimals_are_integers() {
 #[test]
 fn arrays_print_and_quote() {
     let words: ArrayRef = {
-        let mut list = arrow_array::builder::ListBuilder::new(
-            arrow_array::builder::StringViewBuilder::new(),
-        );
+        let mut list =
+            arrow_array::builder::ListBuilder::new(arrow_array::builder::StringViewBuilder::new());
         for word in ["a", "", "NULL", "b c", "d\"e\\", "{f}"] {
             list.values().append_value(word);
         }
@@ -109,8 +106,10 @@ fn arrays_print_and_quote() {
     let out = written(numbers, SqlType::Int2Vector, Format::Binary, 0);
     assert_eq!(
         out[4..],
-        [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 2,
-            0, 2]
+        [
+            0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0,
+            2, 0, 2
+        ]
     );
 }
 

@@ -318,15 +318,10 @@ fn put_number(out: &mut Vec<u8>, text: &[u8], plain_max: i32) {
 }
 
 /// A few bytes on the stack to format a number into.
+#[derive(Default)]
 struct Short {
     bytes: [u8; 32],
     len: usize,
-}
-
-impl Default for Short {
-    fn default() -> Short {
-        Short { bytes: [0; 32], len: 0 }
-    }
 }
 
 impl Short {

@@ -31,9 +31,8 @@ impl Zone {
             return Some(Zone::Named(zone));
         }
         let lower = name.to_ascii_lowercase();
-        if let Some(zone) = chrono_tz::TZ_VARIANTS
-            .iter()
-            .find(|zone| zone.name().eq_ignore_ascii_case(&lower))
+        if let Some(zone) =
+            chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(&lower))
         {
             return Some(Zone::Named(*zone));
         }

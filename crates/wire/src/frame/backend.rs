@@ -141,10 +141,7 @@ mod tests {
             .table("t");
         error(&mut out, false, &fault);
         let text = String::from_utf8_lossy(&out[5..]).replace('\0', "|");
-        assert_eq!(
-            text,
-            "SERROR|VERROR|C42P01|Mrelation \"t\" does not exist|DD.|HH.|P15|tt||"
-        );
+        assert_eq!(text, "SERROR|VERROR|C42P01|Mrelation \"t\" does not exist|DD.|HH.|P15|tt||");
         assert_eq!(out[0], b'E');
         assert_eq!(out[1..5], u32::try_from(out.len() - 1).unwrap().to_be_bytes());
     }

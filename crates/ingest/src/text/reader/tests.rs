@@ -59,10 +59,8 @@ fn read_range(spec: &TextSpec, data: &[u8], range: UnitRange) -> (Vec<String>, O
     let mut emit = |batch: RecordBatch| {
         let options = FormatOptions::default().with_null("NULL");
         let plain: Vec<ArrayRef> = batch.columns().iter().map(without_zone).collect();
-        let columns: Vec<ArrayFormatter<'_>> = plain
-            .iter()
-            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap())
-            .collect();
+        let columns: Vec<ArrayFormatter<'_>> =
+            plain.iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
         for row in 0..batch.num_rows() {
             let values: Vec<String> = columns.iter().map(|c| c.value(row).to_string()).collect();
             rows.push(values.join("|"));
@@ -166,10 +164,7 @@ fn reading_stops_at_the_limit_of_rejections() {
 fn the_first_bad_column_of_a_row_is_reported() {
     let spec = csv(&[SqlType::Integer, SqlType::Date, SqlType::Integer]);
     let refused = refused(&spec, b"1,1996-13-01,x\n");
-    assert_eq!(
-        refused,
-        (1205, Some(1), 0, "Invalid Date Format or value [YYYY-MM-DD]".to_owned())
-    );
+    assert_eq!(refused, (1205, Some(1), 0, "Invalid Date Format or value [YYYY-MM-DD]".to_owned()));
 }
 
 #[test]
@@ -244,12 +239,7 @@ fn dates_and_formats() {
     spec.conversion.set_date_format("DD.MM.YYYY").unwrap();
     assert_eq!(
         refused(&spec, data),
-        (
-            1206,
-            Some(1),
-            0,
-            "Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS]".to_owned()
-        )
+        (1206, Some(1), 0, "Invalid timestamp format or value [YYYY-MM-DD HH24:MI:SS]".to_owned())
     );
     spec.conversion.set_time_format("epochsecs").unwrap();
     assert_eq!(read(&spec, data).0, ["1996-01-08|1996-01-08T04:05:06"]);
@@ -364,9 +354,7 @@ fn an_open_quote_over_64_mb_is_an_error() {
     let spec = csv(&[SqlType::Varchar(9)]);
     let mut reader = TextReader::new(Arc::new(spec.clone()), schema(&spec));
     let mut input = Cursor::new(b"\"").chain(std::io::repeat(b'x'));
-    let error = reader
-        .read_unit(0, UnitRange::WHOLE, &mut input, &mut |_| Ok(true))
-        .unwrap_err();
+    let error = reader.read_unit(0, UnitRange::WHOLE, &mut input, &mut |_| Ok(true)).unwrap_err();
     assert_eq!(error.sqlstate(), base::SqlState::ProgramLimitExceeded);
 }
 

@@ -30,8 +30,7 @@ fn rows(dialect: Dialect, data: &[u8]) -> Rows {
     let mut rows = Vec::new();
     while from < data.len() {
         out.clear(dialect.fields);
-        let window =
-            Window { from, stop: data.len(), last: true, records_max: 1, quoted: false };
+        let window = Window { from, stop: data.len(), last: true, records_max: 1, quoted: false };
         let next = dialect.cut(data, window, &mut out);
         assert!(next > from);
         rows.extend(out.faults.iter().map(|(_, _, fault)| Err(*fault)));
@@ -83,10 +82,7 @@ fn csv_shape_faults_cost_one_record() {
 #[test]
 fn text_escapes_protect_the_next_byte() {
     let data = b"a\\|b|c\\\\|\nx\\\ny|\\N\n";
-    assert_eq!(
-        rows(text(2, true, false), data),
-        [some(&["a|b", "c\\"]), some(&["x\ny", "\\N"])]
-    );
+    assert_eq!(rows(text(2, true, false), data), [some(&["a|b", "c\\"]), some(&["x\ny", "\\N"])]);
     assert_eq!(rows(text(2, false, false), b"a\\|b\n"), [some(&["a\\", "b"])]);
 }
 
@@ -101,7 +97,10 @@ fn a_trailing_delimiter_is_allowed_in_text_only() {
 fn removed_quotes_follow_the_manual() {
     let dialect = text(1, false, true);
     let cases: &[(&[u8], Result<Vec<Option<String>>, Fault>)] = &[
-        (b"'The delimiter is a pipe (|) character'", some(&["The delimiter is a pipe (|) character"])),
+        (
+            b"'The delimiter is a pipe (|) character'",
+            some(&["The delimiter is a pipe (|) character"]),
+        ),
         (b"'Black'", some(&["Black"])),
         (b"\"White\"", some(&["White"])),
         (b"Blue'", some(&["Blue'"])),

@@ -71,6 +71,11 @@ pub(super) static TABLE: &[Declaration] = &[
     f("regclassout", Text, (1, 1), regclass_out),
     f("regtypein", RegType, (1, 1), regtype_in),
     f("regtypeout", Text, (1, 1), |_, args| Ok(type_text(oid(&args[0])?.0, -1).into())),
+    f("regnamespacein", SqlType::Oid, (1, 1), regnamespace_in),
+    f("regnamespaceout", Text, (1, 1), |context, args| {
+        Ok(context.namespace_name(oid(&args[0])?).into())
+    }),
+    f("regprocout", Text, (1, 1), |_, args| Ok(args[0].text().into())),
     f("regprocin", SqlType::RegProc, (1, 1), |_, args| {
         // Built-in functions have no ids of their own but this one, which pgjdbc compares
         // pg_type.typinput with.
@@ -219,9 +224,12 @@ fn has_schema_privilege(context: &SystemContext, args: &[Argument]) -> Result<Ce
 fn has_database_privilege(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
     let (user, object, wanted) = privilege_arguments(context, args)?;
     let database = match object {
-        Argument::Text(name) => Some(context.state.database(name).ok_or_else(|| {
-            error!(InvalidCatalogName, "database \"{name}\" does not exist")
-        })?),
+        Argument::Text(name) => Some(
+            context
+                .state
+                .database(name)
+                .ok_or_else(|| error!(InvalidCatalogName, "database \"{name}\" does not exist"))?,
+        ),
         other => context.state.database_by_oid(oid(other)?),
     };
     let Some(database) = database else { return Ok(Cell::Null) };
@@ -287,6 +295,15 @@ fn regclass_out(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
     }
     let schema = context.namespace_name(relation.namespace());
     Ok(format!("{}.{name}", base::ident::quote(&schema)).into())
+}
+
+fn regnamespace_in(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
+    let Argument::Text(name) = &args[0] else { return Ok(oid(&args[0])?.into()) };
+    let spaces = context.namespaces();
+    match spaces.iter().find(|space| space.name == *name) {
+        Some(space) => Ok(space.oid.into()),
+        None => Err(error!(InvalidSchemaName, "schema \"{name}\" does not exist")),
+    }
 }
 
 fn regtype_in(_: &SystemContext, args: &[Argument]) -> Result<Cell> {

@@ -29,15 +29,15 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-use crate::cache::NodeStorage;
-use crate::provider::{ScanLayout, SegmentTable};
-use crate::scan::SegmentScanExec;
-use crate::write::{EvenSliceExec, SegmentWriteExec, WriteSpec, segments_of};
+use exec::cache::NodeStorage;
+use exec::provider::{ScanLayout, SegmentTable};
+use exec::scan::SegmentScanExec;
+use exec::write::{EvenSliceExec, SegmentWriteExec, WriteSpec, segments_of};
 
-pub(super) const ID: ColumnId = ColumnId(1);
+pub(crate) const ID: ColumnId = ColumnId(1);
 
 /// The columns of the test table; column ids count from 1.
-pub(super) fn columns() -> Vec<(&'static str, SqlType)> {
+pub(crate) fn columns() -> Vec<(&'static str, SqlType)> {
     vec![
         ("id", SqlType::BigInt),
         ("k", SqlType::Integer),
@@ -57,15 +57,15 @@ pub(super) fn columns() -> Vec<(&'static str, SqlType)> {
 
 /// How a test table is distributed and sorted.
 #[derive(Clone, Debug)]
-pub(super) struct Definition {
-    pub(super) style: DistStyle,
-    pub(super) sort: SortKey,
+pub(crate) struct Definition {
+    pub(crate) style: DistStyle,
+    pub(crate) sort: SortKey,
     /// A column that refuses NULL.
-    pub(super) strict: Option<ColumnId>,
+    pub(crate) strict: Option<ColumnId>,
 }
 
 impl Definition {
-    pub(super) fn keyed() -> Definition {
+    pub(crate) fn keyed() -> Definition {
         Definition { style: DistStyle::Key(ID), sort: SortKey::None, strict: None }
     }
 
@@ -97,21 +97,21 @@ impl Definition {
 }
 
 /// A small generator of numbers: the same seed gives the same rows.
-pub(super) struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    pub(super) fn new(seed: u64) -> Numbers {
+    pub(crate) fn new(seed: u64) -> Numbers {
         Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 >> 11
     }
 
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
@@ -125,7 +125,7 @@ fn column<T>(rows: usize, numbers: &mut Numbers, mut of: impl FnMut(&mut Numbers
 }
 
 /// Batches of `rows` rows with ids from 0; every other column has NULLs.
-pub(super) fn random_rows(rows: usize, seed: u64) -> Vec<RecordBatch> {
+pub(crate) fn random_rows(rows: usize, seed: u64) -> Vec<RecordBatch> {
     let mut numbers = Numbers::new(seed);
     let mut batches = Vec::new();
     let mut first = 0;
@@ -146,11 +146,27 @@ fn random_batch(first: usize, rows: usize, numbers: &mut Numbers) -> RecordBatch
     let colours = ["red", "green", "blue", "", "reddish", "a colour of many more letters"];
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(first as i64..(first + rows) as i64)),
-        Arc::new(Int32Array::from(column(rows, n, |n| { let v = n.below(12) as i32; n.maybe(v) }))),
-        Arc::new(Int16Array::from(column(rows, n, |n| { let v = n.below(9) as i16 - 2; n.maybe(v) }))),
-        decimal(column(rows, n, |n| { let v = i128::from(n.below(20_000)) - 500; n.maybe(v) }), 15, 2),
+        Arc::new(Int32Array::from(column(rows, n, |n| {
+            let v = n.below(12) as i32;
+            n.maybe(v)
+        }))),
+        Arc::new(Int16Array::from(column(rows, n, |n| {
+            let v = n.below(9) as i16 - 2;
+            n.maybe(v)
+        }))),
         decimal(
-            column(rows, n, |n| { let v = i128::from(n.next()) * i128::from(n.below(1 << 20)); n.maybe(v) }),
+            column(rows, n, |n| {
+                let v = i128::from(n.below(20_000)) - 500;
+                n.maybe(v)
+            }),
+            15,
+            2,
+        ),
+        decimal(
+            column(rows, n, |n| {
+                let v = i128::from(n.next()) * i128::from(n.below(1 << 20));
+                n.maybe(v)
+            }),
             38,
             4,
         ),
@@ -158,12 +174,18 @@ fn random_batch(first: usize, rows: usize, numbers: &mut Numbers) -> RecordBatch
             let v = colours[n.below(6) as usize];
             n.maybe(v)
         }))),
-        Arc::new(Date32Array::from(column(rows, n, |n| { let v = 8_000 + n.below(2_500) as i32; n.maybe(v) }))),
+        Arc::new(Date32Array::from(column(rows, n, |n| {
+            let v = 8_000 + n.below(2_500) as i32;
+            n.maybe(v)
+        }))),
         Arc::new(TimestampMicrosecondArray::from(column(rows, n, |n| {
             let v = n.below(2_000_000_000) as i64 * 1_000_000 + 7;
             n.maybe(v)
         }))),
-        Arc::new(BooleanArray::from(column(rows, n, |n| { let v = n.below(2) == 0; n.maybe(v) }))),
+        Arc::new(BooleanArray::from(column(rows, n, |n| {
+            let v = n.below(2) == 0;
+            n.maybe(v)
+        }))),
         Arc::new(Float64Array::from(column(rows, n, |n| {
             let v = n.below(1_000_000) as f64 / 1_000_000.0;
             n.maybe(v)
@@ -176,14 +198,17 @@ fn random_batch(first: usize, rows: usize, numbers: &mut Numbers) -> RecordBatch
             let v = vec![n.below(200) as u8, 0];
             n.maybe(v)
         }))),
-        Arc::new(Float32Array::from(column(rows, n, |n| { let v = n.below(1_000) as f32 / 1_000.0; n.maybe(v) }))),
+        Arc::new(Float32Array::from(column(rows, n, |n| {
+            let v = n.below(1_000) as f32 / 1_000.0;
+            n.maybe(v)
+        }))),
     ];
     let fields = columns().into_iter().map(|(name, sql_type)| sql_type.field(name, true));
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), arrays).unwrap()
 }
 
 /// A store, a cache and a number of slices.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     slices: u16,
     layout: ScanLayout,
     storage: Arc<NodeStorage>,
@@ -192,11 +217,11 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(slices: u16, partitions: u16) -> Cluster {
+    pub(crate) fn new(slices: u16, partitions: u16) -> Cluster {
         Cluster::limited(slices, partitions, 2 << 30)
     }
 
-    pub(super) fn limited(slices: u16, partitions: u16, memory_bytes: usize) -> Cluster {
+    pub(crate) fn limited(slices: u16, partitions: u16, memory_bytes: usize) -> Cluster {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         Cluster {
             slices,
@@ -207,15 +232,15 @@ impl Cluster {
         }
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.storage.store
     }
 
-    pub(super) fn clear_cache(&self) {
+    pub(crate) fn clear_cache(&self) {
         self.storage.cache.clear();
     }
 
-    pub(super) fn reserved(&self) -> usize {
+    pub(crate) fn reserved(&self) -> usize {
         self.pool.reserved()
     }
 
@@ -235,11 +260,11 @@ impl Cluster {
         SessionContext::new_with_state(state)
     }
 
-    pub(super) fn session(&self, tables: &[(&str, &Arc<SegmentTable>)]) -> Session {
+    pub(crate) fn session(&self, tables: &[(&str, &Arc<SegmentTable>)]) -> Session {
         self.session_on(tables, true)
     }
 
-    pub(super) fn without_storage(&self, tables: &[(&str, &Arc<SegmentTable>)]) -> Session {
+    pub(crate) fn without_storage(&self, tables: &[(&str, &Arc<SegmentTable>)]) -> Session {
         self.session_on(tables, false)
     }
 
@@ -252,13 +277,13 @@ impl Cluster {
     }
 
     /// The same rows as an in-memory table of DataFusion's.
-    pub(super) fn naive(&self, name: &str, rows: &[RecordBatch]) -> Session {
+    pub(crate) fn naive(&self, name: &str, rows: &[RecordBatch]) -> Session {
         let session = Session { context: self.context(false) };
         session.add(name, rows);
         session
     }
 
-    pub(super) async fn load(
+    pub(crate) async fn load(
         &self,
         definition: &Definition,
         rows: &[RecordBatch],
@@ -267,7 +292,7 @@ impl Cluster {
         self.try_load(definition, rows, change).await.unwrap()
     }
 
-    pub(super) async fn try_load(
+    pub(crate) async fn try_load(
         &self,
         definition: &Definition,
         rows: &[RecordBatch],
@@ -276,7 +301,7 @@ impl Cluster {
         self.load_columns(&columns(), definition, rows, change).await
     }
 
-    pub(super) async fn load_columns(
+    pub(crate) async fn load_columns(
         &self,
         columns: &[(&str, SqlType)],
         definition: &Definition,
@@ -289,7 +314,7 @@ impl Cluster {
     }
 
     /// A load whose rows were never redistributed.
-    pub(super) async fn load_unplaced(
+    pub(crate) async fn load_unplaced(
         &self,
         definition: &Definition,
         rows: &[RecordBatch],
@@ -298,7 +323,7 @@ impl Cluster {
         self.write(&table, rows, |_| {}, false).await.map(drop)
     }
 
-    pub(super) async fn load_more(
+    pub(crate) async fn load_more(
         &self,
         table: &Arc<SegmentTable>,
         definition: &Definition,
@@ -307,7 +332,7 @@ impl Cluster {
         self.load_with(table, definition, rows, |_| {}).await
     }
 
-    pub(super) async fn load_with(
+    pub(crate) async fn load_with(
         &self,
         table: &Arc<SegmentTable>,
         definition: &Definition,
@@ -354,12 +379,12 @@ impl Cluster {
         Ok(segments)
     }
 
-    pub(super) fn rows_of_slice(&self, table: &SegmentTable, slice: u16) -> u64 {
+    pub(crate) fn rows_of_slice(&self, table: &SegmentTable, slice: u16) -> u64 {
         let own = |segment: &&Arc<Segment>| segment.slice.is_some_and(|s| s.0 == slice);
         table.segments().iter().filter(own).map(|segment| segment.rows).sum()
     }
 
-    pub(super) fn with_segments(
+    pub(crate) fn with_segments(
         &self,
         table: &SegmentTable,
         change: impl Fn(&mut Segment),
@@ -374,7 +399,7 @@ impl Cluster {
     }
 
     /// The table with a column more than its segments have.
-    pub(super) fn with_column(
+    pub(crate) fn with_column(
         &self,
         table: &SegmentTable,
         name: &str,
@@ -391,49 +416,49 @@ impl Cluster {
         Arc::new(table.with_fills(fills.collect::<BTreeMap<_, _>>()))
     }
 
-    pub(super) fn sorted_by_id(&self, rows: &[RecordBatch]) -> Vec<RecordBatch> {
+    pub(crate) fn sorted_by_id(&self, rows: &[RecordBatch]) -> Vec<RecordBatch> {
         // The generator counts ids upwards already.
         rows.to_vec()
     }
 }
 
 /// A session of DataFusion's over some tables.
-pub(super) struct Session {
+pub(crate) struct Session {
     context: SessionContext,
 }
 
 impl Session {
-    pub(super) fn add(&self, name: &str, rows: &[RecordBatch]) {
+    pub(crate) fn add(&self, name: &str, rows: &[RecordBatch]) {
         let table = MemTable::try_new(rows[0].schema(), vec![rows.to_vec()]).unwrap();
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
 
-    pub(super) fn context(&self) -> Arc<TaskContext> {
+    pub(crate) fn context(&self) -> Arc<TaskContext> {
         self.context.task_ctx()
     }
 
-    pub(super) async fn plan(&self, sql: &str) -> Arc<dyn ExecutionPlan> {
+    pub(crate) async fn plan(&self, sql: &str) -> Arc<dyn ExecutionPlan> {
         self.context.sql(sql).await.unwrap().create_physical_plan().await.unwrap()
     }
 
-    pub(super) async fn explain(&self, sql: &str) -> String {
+    pub(crate) async fn explain(&self, sql: &str) -> String {
         displayable(self.plan(sql).await.as_ref()).indent(true).to_string()
     }
 
-    pub(super) async fn try_rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+    pub(crate) async fn try_rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         self.context.sql(sql).await?.collect().await
     }
 
-    pub(super) async fn rows(&self, sql: &str) -> Vec<RecordBatch> {
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<RecordBatch> {
         self.try_rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    pub(super) async fn count(&self, sql: &str) -> usize {
+    pub(crate) async fn count(&self, sql: &str) -> usize {
         self.rows(sql).await.iter().map(RecordBatch::num_rows).sum()
     }
 
     /// Runs a query and gives the sum of one counter over its scans.
-    pub(super) async fn counters(&self, sql: &str, names: &[&str]) -> Vec<usize> {
+    pub(crate) async fn counters(&self, sql: &str, names: &[&str]) -> Vec<usize> {
         let plan = self.plan(sql).await;
         collect(Arc::clone(&plan), self.context()).await.unwrap();
         let mut sums = vec![0; names.len()];
@@ -442,7 +467,7 @@ impl Session {
     }
 
     /// Checks that each partition of a scan gives `column` in ascending order.
-    pub(super) async fn assert_ordered(&self, sql: &str, column: &str) {
+    pub(crate) async fn assert_ordered(&self, sql: &str, column: &str) {
         let plan = self.plan(sql).await;
         let options = SortOptions { descending: false, nulls_first: false };
         for partition in 0..plan.output_partitioning().partition_count() {
@@ -472,7 +497,7 @@ fn add_counters(plan: &Arc<dyn ExecutionPlan>, names: &[&str], sums: &mut [usize
 }
 
 /// Checks that two sessions give the same rows, in whatever order.
-pub(super) async fn assert_same(ours: &Session, naive: &Session, sql: &str) {
+pub(crate) async fn assert_same(ours: &Session, naive: &Session, sql: &str) {
     let (ours, naive) = (lines(ours.rows(sql).await), lines(naive.rows(sql).await));
     assert_eq!(ours.len(), naive.len(), "rows of {sql}");
     for (ours, naive) in ours.iter().zip(&naive) {

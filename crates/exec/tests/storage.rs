@@ -1,8 +1,13 @@
 //! Tables written by the write operator and read back by the scan, against DataFusion's own
 //! in-memory tables.
 
+#![cfg(test)]
+
+#[path = "storage/fixture.rs"]
 mod fixture;
+#[path = "storage/prune.rs"]
 mod prune;
+#[path = "storage/speed.rs"]
 mod speed;
 
 use std::sync::Arc;
@@ -15,9 +20,9 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use self::fixture::{Cluster, Definition, ID, assert_same, random_rows};
-use crate::error::from_datafusion;
-use crate::placement;
-use crate::write::SortBy;
+use exec::error::from_datafusion;
+use exec::placement;
+use exec::write::SortBy;
 
 /// One for each kind of predicate, alone and together.
 const PREDICATES: &[&str] = &[
@@ -124,9 +129,8 @@ async fn every_distribution_gives_every_row_once() {
             assert_same(&ours, &naive, "select * from t").await;
             assert_same(&ours, &naive, "select s, count(*), sum(d) from t group by s").await;
             if style == DistStyle::Even {
-                let counts: Vec<u64> = (0..slices)
-                    .map(|slice| cluster.rows_of_slice(&table, slice))
-                    .collect();
+                let counts: Vec<u64> =
+                    (0..slices).map(|slice| cluster.rows_of_slice(&table, slice)).collect();
                 let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
                 assert!(spread <= 1, "{counts:?}");
             }
@@ -222,7 +226,7 @@ async fn order_is_declared_only_when_true() {
         assert!(session.explain(sql).await.contains("SortExec"));
 
         // Runs of rows that come in order follow one another.
-        let narrow = |spec: &mut crate::write::WriteSpec| spec.run_bytes = 200_000;
+        let narrow = |spec: &mut exec::write::WriteSpec| spec.run_bytes = 200_000;
         let ordered = cluster.sorted_by_id(&rows);
         let table = cluster.load(&by_id, &ordered, narrow).await;
         assert!(table.segments().len() > slices as usize);
@@ -338,20 +342,14 @@ async fn columns_added_later_read_as_their_fill() {
 async fn identity_values_are_unique_over_loads() {
     let rows = random_rows(5_000, 15);
     let cluster = Cluster::new(4, 4);
-    let fill = |base| crate::write::IdentityFill {
-        column: 0,
-        seed: 1,
-        step: 1,
-        base,
-        only_nulls: false,
-    };
+    let fill =
+        |base| exec::write::IdentityFill { column: 0, seed: 1, step: 1, base, only_nulls: false };
     let even = Definition { style: DistStyle::Even, ..Definition::keyed() };
     let first = cluster.load(&even, &rows, |spec| spec.identity = vec![fill(0)]).await;
     let segments: Vec<_> = first.segments().iter().map(|s| s.as_ref().clone()).collect();
-    let next = crate::write::next_identity_bases(0, &segments, 4);
-    let second = cluster
-        .load_with(&first, &even, &rows, |spec| spec.identity = vec![fill(next)])
-        .await;
+    let next = exec::write::next_identity_bases(0, &segments, 4);
+    let second =
+        cluster.load_with(&first, &even, &rows, |spec| spec.identity = vec![fill(next)]).await;
     let session = cluster.session(&[("t", &second)]);
     assert_eq!(session.count("select distinct id from t").await, 10_000);
     assert_eq!(session.count("select id from t where id >= 1").await, 10_000);

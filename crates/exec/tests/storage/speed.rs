@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::types::Decimal128Type;
-use arrow_array::{ArrayRef, Date32Array, Int64Array, PrimitiveArray, RecordBatch, StringViewArray};
+use arrow_array::{
+    ArrayRef, Date32Array, Int64Array, PrimitiveArray, RecordBatch, StringViewArray,
+};
 use arrow_schema::Schema;
 use base::SqlType;
 use base::ids::ColumnId;
 use catalog::{DistStyle, SortKey};
 
-use super::fixture::{Cluster, Definition, Numbers, Session};
+use crate::fixture::{Cluster, Definition, Numbers, Session};
 
 const ROWS: usize = 6_000_000;
 

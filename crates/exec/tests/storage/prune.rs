@@ -9,8 +9,8 @@ use datafusion_proto::physical_plan::{
     DefaultPhysicalExtensionCodec, DefaultPhysicalProtoConverter,
 };
 
-use super::fixture::{Cluster, Definition, ID, assert_same, random_rows};
-use crate::scan::{SegmentScanExec, decode, encode};
+use crate::fixture::{Cluster, Definition, ID, assert_same, random_rows};
+use exec::scan::{SegmentScanExec, decode, encode};
 
 const COUNTERS: &[&str] =
     &["segments_read", "blocks_read", "blocks_pruned", "blocks_empty", "rows_scanned"];
@@ -164,14 +164,17 @@ async fn a_scan_survives_its_way_to_a_node() {
     let sql = "select s, id from t where k in (1, 2, 3) and id % 3 = 1 and d is not null limit 900";
     let plan = session.plan(sql).await;
     let scan = find(&plan).unwrap();
-    let (codec, converter) =
-        (DefaultPhysicalExtensionCodec {}, DefaultPhysicalProtoConverter {});
+    let (codec, converter) = (DefaultPhysicalExtensionCodec {}, DefaultPhysicalProtoConverter {});
     let context = session.context();
     let mut buffer = Vec::new();
     encode(scan, &mut buffer, &codec, &converter).unwrap();
     let back = decode(&buffer, &context, &codec, &converter).unwrap();
     let text = |plan: &dyn ExecutionPlan| {
-        format!("{} {:?}", datafusion::physical_plan::displayable(plan).one_line(), plan.properties().partitioning)
+        format!(
+            "{} {:?}",
+            datafusion::physical_plan::displayable(plan).one_line(),
+            plan.properties().partitioning
+        )
     };
     assert_eq!(text(back.as_ref()), text(scan));
     let mut count = 0;
@@ -197,6 +200,5 @@ async fn a_scan_survives_its_way_to_a_node() {
 
 /// The first scan of a plan.
 fn find(plan: &Arc<dyn ExecutionPlan>) -> Option<&SegmentScanExec> {
-    plan.downcast_ref::<SegmentScanExec>()
-        .or_else(|| plan.children().into_iter().find_map(find))
+    plan.downcast_ref::<SegmentScanExec>().or_else(|| plan.children().into_iter().find_map(find))
 }

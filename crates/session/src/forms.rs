@@ -1,0 +1,284 @@
+//! Forms of catalog queries that tools send and the planner does not take as they are.
+//!
+//! - `(SELECT d.x FROM pg_… d WHERE d.a = outer.b)` without an aggregate becomes a left join:
+//!   over the system tables such a subquery gives one row at most.
+//! - `ARRAY(SELECT x …)` becomes an aggregate.
+//! - Casts to `regclass`, `regtype` and `regproc` become leader functions, which know the names.
+//! - `OPERATOR(pg_catalog.~)` becomes `~`.
+//!
+//! Only statements that name a system table are touched.
+
+mod joined;
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
+    Visitor, VisitorMut,
+};
+
+/// Rewrites a query in place when it reads system tables.
+pub(crate) fn rewrite(query: &mut Query) {
+    if names_system_table(query) {
+        let mut forms = Forms { made: 0 };
+        let _ = query.visit(&mut forms);
+    }
+}
+
+/// True for `pg_…`, `svv_…` and their kin, or a name within `pg_catalog`.
+fn is_system(name: &ObjectName) -> bool {
+    let parts: Vec<String> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident())
+        .map(|ident| ident.value.to_lowercase())
+        .collect();
+    match parts.as_slice() {
+        [name] => ["pg_", "svv_", "stv_", "stl_", "sys_"].iter().any(|p| name.starts_with(p)),
+        [.., schema, _] => schema == "pg_catalog" || schema == "information_schema",
+        [] => false,
+    }
+}
+
+fn names_system_table(query: &Query) -> bool {
+    struct Names(bool);
+    impl Visitor for Names {
+        type Break = ();
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+            self.0 |= is_system(name);
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            self.0 |= matches!(expr, Expr::Cast { data_type, .. } if registry(data_type).is_some());
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names(false);
+    let _ = query.visit(&mut names);
+    names.0
+}
+
+struct Forms {
+    /// Joins made so far, for names that nothing else has.
+    made: usize,
+}
+
+impl VisitorMut for Forms {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            shown_as_name(item);
+        }
+        joined::join_subqueries(select, &mut self.made);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        plain_operator(expr);
+        if let Some(aggregate) = array_of_query(expr) {
+            *expr = aggregate;
+        }
+        if let Some(call) = registry_cast(expr) {
+            *expr = call;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `OPERATOR(pg_catalog.~)` as the operator itself.
+fn plain_operator(expr: &mut Expr) {
+    let Expr::BinaryOp { op, .. } = expr else { return };
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return };
+    let plain = match parts.last().map(String::as_str) {
+        Some("~") => BinaryOperator::PGRegexMatch,
+        Some("~*") => BinaryOperator::PGRegexIMatch,
+        Some("!~") => BinaryOperator::PGRegexNotMatch,
+        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
+        Some("~~") => BinaryOperator::PGLikeMatch,
+        Some("!~~") => BinaryOperator::PGNotLikeMatch,
+        Some("=") => BinaryOperator::Eq,
+        Some("<>" | "!=") => BinaryOperator::NotEq,
+        Some("||") => BinaryOperator::StringConcat,
+        _ => return,
+    };
+    *op = plain;
+}
+
+/// The functions in and out of a registry type.
+fn registry(data_type: &DataType) -> Option<(&'static str, &'static str)> {
+    let name = match data_type {
+        DataType::Regclass => "regclass".to_owned(),
+        DataType::Custom(name, _) => {
+            name.0.last().and_then(|part| part.as_ident())?.value.to_lowercase()
+        }
+        _ => return None,
+    };
+    match name.as_str() {
+        "regclass" => Some(("regclassin", "regclassout")),
+        "regtype" => Some(("regtypein", "regtypeout")),
+        "regnamespace" => Some(("regnamespacein", "regnamespaceout")),
+        "regproc" | "regprocedure" => Some(("regprocin", "regprocout")),
+        _ => None,
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) => true,
+        DataType::Custom(name, _) => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .is_some_and(|ident| matches!(ident.value.to_lowercase().as_str(), "text" | "name")),
+        _ => false,
+    }
+}
+
+/// A cast to a registry type, or of one to text, as calls.
+fn registry_cast(expr: &Expr) -> Option<Expr> {
+    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } =
+        expr
+    else {
+        return None;
+    };
+    if let Some((into, _)) = registry(data_type) {
+        return Some(call(into, vec![(**inner).clone()]));
+    }
+    // The inner cast is a call already: casts are visited from the inside out.
+    if is_text(data_type)
+        && let Expr::Function(function) = inner.as_ref()
+        && let Some(name) = function.name.0.last().and_then(|part| part.as_ident())
+        && let Some(stem) = name.value.strip_suffix("in").filter(|stem| stem.starts_with("reg"))
+    {
+        return Some(call(&format!("{stem}out"), vec![(**inner).clone()]));
+    }
+    None
+}
+
+/// A registry type in a result is shown as the name that it stands for.
+fn shown_as_name(item: &mut SelectItem) {
+    let (expr, alias) = match item {
+        SelectItem::UnnamedExpr(expr) => (expr, None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+        _ => return,
+    };
+    let Expr::Cast { expr: inner, data_type, .. } = &*expr else { return };
+    let Some((into, out)) = registry(data_type) else { return };
+    let column = match inner.as_ref() {
+        Expr::CompoundIdentifier(parts) => parts.last().cloned(),
+        Expr::Identifier(name) => Some(name.clone()),
+        _ => None,
+    };
+    let shown = call(out, vec![call(into, vec![(**inner).clone()])]);
+    let name = out.strip_suffix("out").unwrap_or(out);
+    let alias = alias.or(column).unwrap_or_else(|| Ident::new(name));
+    *item = SelectItem::ExprWithAlias { expr: shown, alias };
+}
+
+/// `ARRAY(SELECT x FROM …)` as `(SELECT array_agg(x) FROM …)`.
+fn array_of_query(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let name = function.name.0.last().and_then(|part| part.as_ident())?;
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    if !name.value.eq_ignore_ascii_case("array") {
+        return None;
+    }
+    let mut query = (**query).clone();
+    let sorted = match query.order_by.take().map(|order| order.kind) {
+        Some(OrderByKind::Expressions(by)) => by,
+        _ => Vec::new(),
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let [item] = select.projection.as_mut_slice() else { return None };
+    let value = match item {
+        SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => value,
+        _ => return None,
+    };
+    let mut aggregate = function_of("array_agg", vec![value.clone()]);
+    if !sorted.is_empty()
+        && let FunctionArguments::List(list) = &mut aggregate.args
+    {
+        let by = OrderByExpr { expr: value.clone(), ..sorted[0].clone() };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
+    }
+    *item = SelectItem::UnnamedExpr(Expr::Function(aggregate));
+    Some(Expr::Subquery(Box::new(query)))
+}
+
+fn function_of(name: &str, args: Vec<Expr>) -> Function {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::Function(function_of(name, args))
+}
+
+/// The name by which a table of FROM is called.
+fn alias_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, alias: None, args: None, .. } => {
+            name.0.last().and_then(|part| part.as_ident()).cloned()
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(text: &str) -> String {
+        let mut query = *sql::parse_query(text).unwrap().body;
+        rewrite(&mut query);
+        query.to_string()
+    }
+
+    #[test]
+    fn forms_of_tools_become_plain() {
+        assert_eq!(
+            rewritten(
+                "select c.relname from pg_class c where c.relname OPERATOR(pg_catalog.~) 'x'"
+            ),
+            "SELECT c.relname FROM pg_class AS c WHERE c.relname ~ 'x'"
+        );
+        assert_eq!(
+            rewritten(
+                "select c.oid::regclass from pg_class c where c.oid = 't'::pg_catalog.regclass"
+            ),
+            "SELECT regclassout(regclassin(c.oid)) AS oid FROM pg_class AS c \
+             WHERE c.oid = regclassin('t')"
+        );
+        assert_eq!(
+            rewritten(
+                "select a.attname, (select d.adsrc from pg_attrdef d where d.adnum = a.attnum and \
+                 a.atthasdef) from pg_attribute a"
+            ),
+            "SELECT a.attname, _joined_1_d.adsrc FROM pg_attribute AS a LEFT OUTER JOIN \
+             pg_attrdef AS _joined_1_d ON _joined_1_d.adnum = a.attnum AND a.atthasdef"
+        );
+        assert_eq!(
+            rewritten("select array(select b.x from pg_roles b where b.y = r.z) from pg_roles r"),
+            "SELECT (SELECT array_agg(b.x) FROM pg_roles AS b WHERE b.y = r.z) FROM pg_roles AS r"
+        );
+        let user = "SELECT (SELECT x.a FROM t AS x WHERE x.b = y.b) FROM u AS y";
+        assert_eq!(rewritten(user), user);
+    }
+}

@@ -1,0 +1,64 @@
+//! Operators on dates with Redshift's meaning, planned before DataFusion looks for its own.
+
+use std::sync::Arc;
+
+use arrow_schema::DataType;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, lit};
+use sqlparser::ast::BinaryOperator;
+
+/// DATE ± whole number is a DATE; DATE − DATE is a number of days; `^` is a power.
+#[derive(Debug)]
+pub(crate) struct DateOperators {
+    pub(crate) plus_days: Arc<ScalarUDF>,
+    pub(crate) datediff: Arc<ScalarUDF>,
+    pub(crate) power: Option<Arc<ScalarUDF>>,
+}
+
+impl ExprPlanner for DateOperators {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> datafusion::common::Result<PlannerResult<RawBinaryExpr>> {
+        let plus = matches!(expr.op, BinaryOperator::Plus);
+        let minus = matches!(expr.op, BinaryOperator::Minus);
+        if matches!(expr.op, BinaryOperator::PGExp | BinaryOperator::BitwiseXor)
+            && let Some(power) = &self.power
+        {
+            return Ok(call(power, vec![expr.left, expr.right]));
+        }
+        if !plus && !minus {
+            return Ok(PlannerResult::Original(expr));
+        }
+        // A type that is not known yet is no date.
+        let of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
+        let (left, right) = (of(&expr.left), of(&expr.right));
+        let date = |t: &DataType| *t == DataType::Date32;
+        if date(&left) && date(&right) && minus {
+            let days = ScalarFunction::new_udf(
+                Arc::clone(&self.datediff),
+                vec![lit("day"), expr.right, expr.left],
+            );
+            let days = cast(Expr::ScalarFunction(days), DataType::Int32);
+            return Ok(PlannerResult::Planned(days));
+        }
+        if date(&left) && right.is_integer() {
+            let days = if minus { Expr::Negative(Box::new(expr.right)) } else { expr.right };
+            return Ok(call(&self.plus_days, vec![expr.left, days]));
+        }
+        if plus && left.is_integer() && date(&right) {
+            return Ok(call(&self.plus_days, vec![expr.right, expr.left]));
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+fn call(function: &Arc<ScalarUDF>, args: Vec<Expr>) -> PlannerResult<RawBinaryExpr> {
+    PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(
+        Arc::clone(function),
+        args,
+    )))
+}

@@ -1,0 +1,15 @@
+select ps_partkey, sum(ps_supplycost * ps_availqty) as value
+from partsupp, supplier, nation
+where ps_suppkey = s_suppkey
+    and s_nationkey = n_nationkey
+    and n_name = 'GERMANY'
+group by ps_partkey
+having sum(ps_supplycost * ps_availqty) > (
+    -- The fraction is 0.0001 / scale factor; this is the one of scale factor 1.
+    select sum(ps_supplycost * ps_availqty) * 0.0001000000
+    from partsupp, supplier, nation
+    where ps_suppkey = s_suppkey
+        and s_nationkey = n_nationkey
+        and n_name = 'GERMANY'
+)
+order by value desc;
