@@ -76,6 +76,12 @@ impl WireAccess {
 pub(crate) fn access(copy: &CopyStatement, server: &Sources) -> Result<Sources> {
     let mut sources = server.clone();
     let keys = Keys::read(copy)?;
+    let local = copy.from.kind != CopySourceKind::S3;
+    if local && !copy.options.manifest {
+        no_use_for_local(copy)?;
+    }
+    // The server's region and endpoint come from its environment.
+    sources.s3 = sources.s3.resolved();
     if let Some(region) = &copy.options.region {
         sources.s3.region = Some(region.clone());
     }
@@ -83,47 +89,58 @@ pub(crate) fn access(copy: &CopyStatement, server: &Sources) -> Result<Sources> 
         sources.s3.endpoint = Some(endpoint.clone());
         sources.s3.allow_http = true;
     }
-    if copy.from.kind != CopySourceKind::S3 {
-        return Ok(sources);
+    if keys.default_role {
+        return if copy.options.endpoint.is_some() { Err(lent_keys()) } else { Ok(sources) };
     }
-    match (keys.id, keys.secret) {
-        (Some(id), Some(secret)) => {
-            // The server's region and endpoint come from its environment; its keys must not be
-            // mixed with the statement's.
-            sources.s3 = sources.s3.resolved();
-            sources.s3.access_key_id = Some(id);
-            sources.s3.secret_access_key = Some(secret);
-            sources.s3.session_token = keys.token;
-            sources.s3.from_environment = false;
-        }
-        (None, None) if keys.default_role => {}
-        (None, None) => {
-            return Err(error!(
-                InvalidAuthorizationSpecification,
-                "COPY from S3 needs credentials"
-            )
+    if keys.id.is_some() != keys.secret.is_some() {
+        return Err(error!(
+            InvalidAuthorizationSpecification,
+            "ACCESS_KEY_ID and SECRET_ACCESS_KEY must be given together"
+        ));
+    }
+    if keys.id.is_none() && !local {
+        return Err(error!(InvalidAuthorizationSpecification, "COPY from S3 needs credentials")
             .hint(
                 "Give ACCESS_KEY_ID and SECRET_ACCESS_KEY, or IAM_ROLE default for the server's \
                  own credentials.",
             )
             .at(copy.from.position));
-        }
-        _ => {
-            return Err(error!(
-                InvalidAuthorizationSpecification,
-                "ACCESS_KEY_ID and SECRET_ACCESS_KEY must be given together"
-            ));
-        }
     }
-    if copy.options.endpoint.is_some() && sources.s3.from_environment {
-        // The server's keys would sign requests to a host that a client chose.
-        return Err(error!(
-            InvalidAuthorizationSpecification,
-            "ENDPOINT cannot be used with IAM_ROLE default"
-        )
-        .hint("Give ACCESS_KEY_ID and SECRET_ACCESS_KEY for this endpoint."));
-    }
+    // Without IAM_ROLE default the server's own keys are used for nothing, not even for what a
+    // local manifest names.
+    sources.s3.access_key_id = keys.id;
+    sources.s3.secret_access_key = keys.secret;
+    sources.s3.session_token = keys.token;
+    sources.s3.from_environment = false;
     Ok(sources)
+}
+
+/// The server's keys would sign requests to a host that a client chose.
+fn lent_keys() -> Error {
+    error!(InvalidAuthorizationSpecification, "ENDPOINT cannot be used with IAM_ROLE default")
+        .hint("Give ACCESS_KEY_ID and SECRET_ACCESS_KEY for this endpoint.")
+}
+
+/// A file of the server needs no credentials: giving some is a mistake to be told of.
+fn no_use_for_local(copy: &CopyStatement) -> Result<()> {
+    let words = [
+        "IAM_ROLE",
+        "ACCESS_KEY_ID",
+        "SECRET_ACCESS_KEY",
+        "SESSION_TOKEN",
+        "CREDENTIALS",
+        "WITH",
+        "REGION",
+        "ENDPOINT",
+    ];
+    let given = words.iter().find_map(|word| Some((word, copy.options.position(word)?)));
+    match given {
+        None => Ok(()),
+        Some((word, position)) => {
+            Err(error!(SyntaxError, "COPY parameter {word} cannot be used with a local file")
+                .at(position))
+        }
+    }
 }
 
 #[derive(Default)]
@@ -255,3 +272,6 @@ impl Opener {
         Ok(StoredFile { store, path, size: file.size, name: Arc::from(file.url.as_str()) })
     }
 }
+
+#[cfg(test)]
+mod tests;

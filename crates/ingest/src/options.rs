@@ -158,8 +158,14 @@ pub(crate) fn format(copy: &CopyStatement) -> Result<LoadFormat> {
     }
     let text = TextOptions::new(copy)?;
     // A format that cannot be read is refused before anything is fetched.
-    let word = if text.date_format.is_some() { "DATEFORMAT" } else { "TIMEFORMAT" };
-    text.conversion(None).map_err(|error| at(error, &copy.options, word))?;
+    let mut conversion = Conversion::default();
+    let options = &copy.options;
+    if let Some(format) = &text.date_format {
+        conversion.set_date_format(format).map_err(|e| at(e, options, "DATEFORMAT"))?;
+    }
+    if let Some(format) = &text.time_format {
+        conversion.set_time_format(format).map_err(|e| at(e, options, "TIMEFORMAT"))?;
+    }
     Ok(LoadFormat::Text(text))
 }
 

@@ -12,11 +12,12 @@ mod joined;
 
 use std::ops::ControlFlow;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
-    Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
 /// Rewrites a query in place when it reads system tables.
@@ -78,6 +79,9 @@ impl VisitorMut for Forms {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         plain_operator(expr);
+        if let Some(plain) = expanded_key(expr) {
+            *expr = plain;
+        }
         if let Some(aggregate) = array_of_query(expr) {
             *expr = aggregate;
         }
@@ -105,6 +109,50 @@ fn plain_operator(expr: &mut Expr) {
         _ => return,
     };
     *op = plain;
+}
+
+/// pgjdbc's way through the columns of a key, `information_schema._pg_expandarray(i.indkey)`, a
+/// set of pairs of column (`x`) and place (`n`): its query joins them with `a.attnum`, so that the
+/// pair for that column is enough.
+fn expanded_key(expr: &Expr) -> Option<Expr> {
+    let column = || Expr::CompoundIdentifier(vec![Ident::new("a"), Ident::new("attnum")]);
+    if let Some(key) = expanded(expr) {
+        let place = call("array_position", vec![key, column()]);
+        let found = Expr::IsNotNull(Box::new(place));
+        return Some(Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: None,
+            conditions: vec![CaseWhen { condition: found, result: column() }],
+            else_result: None,
+        });
+    }
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let [AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice() else { return None };
+    let Expr::Nested(inner) = root.as_ref() else { return None };
+    match (field.value.as_str(), inner.as_ref()) {
+        ("n", Expr::Case { conditions, .. }) => match &conditions.first()?.condition {
+            Expr::IsNotNull(place) => Some((**place).clone()),
+            _ => None,
+        },
+        ("x", Expr::CompoundIdentifier(_)) => Some((**inner).clone()),
+        _ => None,
+    }
+}
+
+/// The argument of `_pg_expandarray`.
+fn expanded(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let name = function.name.0.last().and_then(|part| part.as_ident())?;
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(key))]
+            if name.value.eq_ignore_ascii_case("_pg_expandarray") =>
+        {
+            Some(key.clone())
+        }
+        _ => None,
+    }
 }
 
 /// The functions in and out of a registry type.

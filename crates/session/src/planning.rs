@@ -7,7 +7,8 @@ use std::sync::Arc;
 use base::client::{BatchStream, Column};
 use base::{Result, SqlType};
 use catalog::State;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use sql::ast::Query;
 use sql::{Binder, BinderOptions, Bound, Moment, Registry};
 
@@ -64,6 +65,7 @@ impl ClientSession {
             let bound = scope.binder().query(&query)?;
             let context = scope.context();
             crate::privileges::on_uses(&context.state, &context.user, &bound.relations)?;
+            check_leader_functions(context, &bound)?;
             Ok(Fresh {
                 columns: Arc::from(bound.columns.clone()),
                 bound,
@@ -117,4 +119,37 @@ fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<Bi
         moment: Moment { time_zone, ..Moment::now() },
         ..BinderOptions::default()
     })
+}
+
+/// Refuses leader functions over the columns of users' tables: compute nodes do not have them.
+fn check_leader_functions(context: &SystemContext, bound: &Bound) -> Result<()> {
+    let tables = bound.relations.iter().any(|used| {
+        context.state.relation_by_oid(used.oid).is_some_and(|relation| relation.table().is_some())
+    });
+    if !tables {
+        return Ok(());
+    }
+    let mut found = None;
+    let walked = bound.plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr
+                    && functions::is_leader_only(call.func.name())
+                    && call.args.iter().any(Expr::any_column_refs)
+                {
+                    found = Some(call.func.name().to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(|e| sql::error_from_datafusion(e, ""))?;
+    match found {
+        None => Ok(()),
+        Some(name) => Err(base::Error::unsupported(format!(
+            "function {name} runs on the leader node and takes no columns of tables"
+        ))
+        .detail("The statement reads tables that only compute nodes see.")),
+    }
 }

@@ -1,5 +1,7 @@
 //! Whole statements through a session over an in-memory store and an embedded engine.
 
+mod tools;
+
 use std::sync::Arc;
 
 use base::client::{Leader, Login, Outcome, Session, TransactionStatus, Value};
@@ -133,7 +135,10 @@ async fn a_table_from_create_to_drop() {
     let leader = leader().await;
     let mut client = Client::new(&leader, "admin").await;
     client
-        .run("create table t (id integer not null distkey, name varchar(20) default 'x', n bigint identity(1,1), primary key (id)) sortkey(id)")
+        .run(
+            "create table t (id integer not null distkey, name varchar(20) default 'x', \
+             n bigint identity(1,1), primary key (id)) sortkey(id)",
+        )
         .await;
     assert_eq!(
         client.run("insert into t (id, name) values (1, 'a'), (2, default)").await,
@@ -268,7 +273,11 @@ async fn every_system_table_can_be_read() {
     let leader = leader().await;
     let mut client = Client::new(&leader, "admin").await;
     client
-        .run("create table t (a int primary key, b varchar(9) references t) diststyle all; insert into t values (1); create view v as select a from t; comment on column t.a is 'first'")
+        .run(
+            "create table t (a int primary key, b int references t) diststyle all; \
+             insert into t values (1); create view v as select a from t; \
+             comment on column t.a is 'first'",
+        )
         .await;
     for relation in crate::system::all() {
         let name = format!("{}.{}", relation.table.space.name(), relation.table.name);

@@ -17,6 +17,29 @@ pub static DIALECT: RedshiftDialect = RedshiftDialect;
 /// The name of the function that APPROXIMATE COUNT(DISTINCT x) becomes.
 pub(crate) const APPROXIMATE_COUNT: &str = "approx_distinct";
 
+/// Reserved words that cannot begin an expression; sqlparser would take them for names and stop
+/// later, at a word that is innocent.
+const NO_OPERAND: &[Keyword] = &[
+    Keyword::AND,
+    Keyword::AS,
+    Keyword::ELSE,
+    Keyword::FROM,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::IN,
+    Keyword::INTO,
+    Keyword::IS,
+    Keyword::LIKE,
+    Keyword::ON,
+    Keyword::OR,
+    Keyword::ORDER,
+    Keyword::THEN,
+    Keyword::UNION,
+    Keyword::WHEN,
+    Keyword::WHERE,
+];
+
+/// Redshift's grammar for sqlparser.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RedshiftDialect;
 
@@ -64,7 +87,21 @@ impl Dialect for RedshiftDialect {
         supports_parens_around_table_factor
     }
 
+    // `DEFAULT x NOT NULL`: NOT NULL is an attribute, never the operator of other dialects.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        let [first, second] = parser.peek_tokens_ref();
+        let is = |token: &Token, keyword| matches!(token, Token::Word(w) if w.keyword == keyword);
+        (is(&first.token, Keyword::NOT) && is(&second.token, Keyword::NULL)).then_some(Ok(0))
+    }
+
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let next = parser.peek_token_ref();
+        if let Token::Word(word) = &next.token
+            && word.quote_style.is_none()
+            && NO_OPERAND.contains(&word.keyword)
+        {
+            return Some(parser.expected_ref("an expression", next));
+        }
         let [first, second] = parser.peek_tokens();
         let (Token::Word(first), Token::Word(second)) = (first, second) else { return None };
         let approximate = first.quote_style.is_none() && first.value == "approximate";

@@ -214,6 +214,8 @@ pub(crate) struct Cluster {
     storage: Arc<NodeStorage>,
     pool: Arc<dyn MemoryPool>,
     loads: std::sync::atomic::AtomicU32,
+    /// Rows of the batches that come to the write operator.
+    pub(crate) write_rows: usize,
 }
 
 impl Cluster {
@@ -229,6 +231,7 @@ impl Cluster {
             storage: NodeStorage::new(store, 1 << 30),
             pool: Arc::new(GreedyMemoryPool::new(memory_bytes)),
             loads: std::sync::atomic::AtomicU32::new(0),
+            write_rows: 1_024,
         }
     }
 
@@ -245,7 +248,12 @@ impl Cluster {
     }
 
     fn context(&self, storage: bool) -> SessionContext {
+        self.context_of(storage, 8_192)
+    }
+
+    fn context_of(&self, storage: bool, batch_rows: usize) -> SessionContext {
         let mut config = SessionConfig::new()
+            .with_batch_size(batch_rows)
             .with_target_partitions(self.layout.partitions.into())
             .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
         if storage {
@@ -373,7 +381,7 @@ impl Cluster {
         };
         let write = Arc::new(SegmentWriteExec::try_new(input, Arc::new(spec))?);
         let mut segments = Vec::new();
-        for batch in collect(write, self.context(true).task_ctx()).await? {
+        for batch in collect(write, self.context_of(true, self.write_rows).task_ctx()).await? {
             segments.extend(segments_of(&batch)?.into_iter().map(Arc::new));
         }
         Ok(segments)

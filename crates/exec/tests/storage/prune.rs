@@ -9,7 +9,7 @@ use datafusion_proto::physical_plan::{
     DefaultPhysicalExtensionCodec, DefaultPhysicalProtoConverter,
 };
 
-use crate::fixture::{Cluster, Definition, ID, assert_same, random_rows};
+use crate::fixture::{Cluster, Definition, assert_same, random_rows};
 use exec::scan::{SegmentScanExec, decode, encode};
 
 const COUNTERS: &[&str] =
@@ -195,7 +195,6 @@ async fn a_scan_survives_its_way_to_a_node() {
     assert_eq!(count, naive.count(all).await.min(900 * 4));
     assert!(scan.for_slices(1..3).is_err() && scan.for_slices(0..3).is_err());
     assert!(decode(&buffer[..buffer.len() / 2], &context, &codec, &converter).is_err());
-    let _ = ID;
 }
 
 /// The first scan of a plan.

@@ -108,15 +108,15 @@ fn scan_throughput() {
         for first in (0..ROWS).step_by(8_192) {
             rows.push(batch(first, (ROWS - first).min(8_192), &mut numbers));
         }
-        let cluster = Cluster::limited(2, 2, 8 << 30);
+        let mut cluster = Cluster::limited(2, 2, 8 << 30);
+        cluster.write_rows = 8_192;
         for (name, sort) in
             [("unsorted", SortKey::None), ("by date", SortKey::Compound(vec![ColumnId(9)]))]
         {
             let style = DistStyle::Key(ColumnId(1));
             let definition = Definition { style, sort, strict: None };
             let started = Instant::now();
-            let table =
-                cluster.load_columns(&columns(), &definition, &rows, |_| {}).await.unwrap();
+            let table = cluster.load_columns(&columns(), &definition, &rows, |_| {}).await.unwrap();
             let bytes: u64 = table.segments().iter().map(|segment| segment.bytes).sum();
             println!(
                 "{name}: load {:?}, {:.1} bytes a row, {} segments",
@@ -129,7 +129,8 @@ fn scan_throughput() {
                 let (ours_time, memory_time) = (best(&ours, sql).await, best(&memory, sql).await);
                 let times = ours.counters(sql, &["decode_time", "filter_time"]).await;
                 println!(
-                    "  {query}: ours {ours_time:?}, MemTable {memory_time:?}; decode {} ms, filter {} ms",
+                    "  {query}: ours {ours_time:?}, MemTable {memory_time:?}; \
+                     decode {} ms, filter {} ms",
                     times[0] / 1_000_000,
                     times[1] / 1_000_000
                 );

@@ -32,7 +32,10 @@ impl Misfit {
 
 /// Whether values of a Parquet type can be loaded into a column; some of them may still not fit.
 pub(super) fn compatible(from: &DataType, to: SqlType) -> bool {
-    let scaled = |scale: i8| matches!(to, SqlType::Decimal { scale: s, .. } if i16::from(scale) <= i16::from(s));
+    let scaled = |from: i8| match to {
+        SqlType::Decimal { scale, .. } => i16::from(from) <= i16::from(scale),
+        _ => false,
+    };
     match from {
         DataType::Dictionary(_, values) => compatible(values, to),
         DataType::Null => true,

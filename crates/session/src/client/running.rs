@@ -129,10 +129,6 @@ impl Run {
         self.inner.progress.lock().planned_us = Some(base::clock::now_us());
     }
 
-    pub(crate) fn started_us(&self) -> i64 {
-        self.inner.running.started_us
-    }
-
     /// Rows returned or written.
     pub(crate) fn count(&self, rows: u64) {
         self.inner.progress.lock().rows += rows;

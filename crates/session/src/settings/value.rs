@@ -172,6 +172,13 @@ fn time_zone(value: &str) -> Option<String> {
 /// Whole hours east of UTC, as the zone of the tz database with that offset (whose sign is
 /// reversed).
 fn offset(text: &str) -> Option<String> {
+    // `GMT+3` is POSIX's form, whose sign is that of the tz database's names.
+    let upper = text.to_ascii_uppercase();
+    if let Some(rest) = upper.strip_prefix("GMT").or_else(|| upper.strip_prefix("UTC")) {
+        let plain = rest.strip_suffix(":00").unwrap_or(rest);
+        let hours = i32::from_str(plain.strip_prefix('+').unwrap_or(plain)).ok()?;
+        return offset(&(-hours).to_string());
+    }
     let plain = text.strip_suffix(":00").unwrap_or(text);
     let hours = i32::from_str(plain.strip_prefix('+').unwrap_or(plain)).ok()?;
     match hours {

@@ -130,16 +130,7 @@ impl ClientSession {
                 default: None,
             },
             AlterTableAction::AddConstraint(constraint) => {
-                let context = self.context()?;
-                let engine = Arc::clone(&self.leader.engine);
-                let relations = SessionRelations { context, engine };
-                let find = |name: &sql::ast::ObjectName| found_table(&relations, name);
-                TableChange::AddConstraint(definition::constraint(
-                    table,
-                    constraint.name.as_ref(),
-                    &constraint.kind,
-                    &find,
-                )?)
+                TableChange::AddConstraint(self.constraint(table, constraint)?)
             }
             AlterTableAction::DropConstraint { name, .. } => {
                 TableChange::DropConstraint { name: name.name.clone() }
@@ -148,6 +139,18 @@ impl ClientSession {
             AlterTableAction::EncodeAuto => return Ok(None),
             other => return Err(refused(other)),
         }))
+    }
+
+    fn constraint(
+        &mut self,
+        table: &Table,
+        constraint: &sql::ast::TableConstraint,
+    ) -> Result<catalog::Constraint> {
+        let context = self.context()?;
+        let engine = Arc::clone(&self.leader.engine);
+        let relations = SessionRelations { context, engine };
+        let find = |name: &sql::ast::ObjectName| found_table(&relations, name);
+        definition::constraint(table, constraint.name.as_ref(), &constraint.kind, &find)
     }
 
     fn exists_notice(&mut self, name: &Ident, table: &Table) {

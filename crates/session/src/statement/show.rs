@@ -167,10 +167,12 @@ impl ClientSession {
                 .collect()
             }
             Show::Parameter(name) => {
-                let value = self
-                    .settings
-                    .show(&name.name)
-                    .map_err(|error| crate::relations::at(error, name.position))?;
+                let value = if name.name == "transaction_read_only" {
+                    if self.work.is_read_only() { "on".to_owned() } else { "off".to_owned() }
+                } else {
+                    let shown = self.settings.show(&name.name);
+                    shown.map_err(|error| crate::relations::at(error, name.position))?
+                };
                 vec![vec![Cell::Text(value)]]
             }
             other => objects::rows(&*self.context()?, other, &operands)?,

@@ -2,6 +2,7 @@
 //! PARAMETERS, TABLE and VIEW: columns as documented, rows from the catalog.
 
 use base::SqlType::{self, Integer, Timestamp, Varchar};
+use base::ids::Oid;
 use base::{Result, error, suggest};
 use catalog::{Constraint, DistStyle, Relation, SortKey, Table};
 use sql::ast::{GrantsOn, ObjectName, Operand, Show, ShowFilter};
@@ -487,29 +488,8 @@ fn grants(
 ) -> Result<Rows> {
     let mut rows = Rows::new();
     let mut add = |oid, owner, schema: Option<String>, name: String, kind: &str| {
-        for grant in context.state.grants(oid) {
-            let public = grant.grantee == catalog::PUBLIC_GRANTEE_OID;
-            let who = if public { "public".to_owned() } else { context.user_name(grant.grantee) };
-            if to.is_some_and(|to| to != who) || !filter.takes(&name) {
-                continue;
-            }
-            for (privilege, label) in privileges::NAMES {
-                if grant.privileges.contains(*privilege) {
-                    rows.push(row![
-                        &context.database.name,
-                        schema.clone(),
-                        &name,
-                        kind,
-                        *label,
-                        grant.grantee,
-                        &who,
-                        if public { "public" } else { "user" },
-                        grant.grantable.contains(*privilege),
-                        kind,
-                        context.user_name(owner),
-                    ]);
-                }
-            }
+        if filter.takes(&name) {
+            rows.extend(granted(context, (oid, owner), schema.as_deref(), &name, kind, to));
         }
     };
     match on {
@@ -549,6 +529,43 @@ fn grants(
     }
     rows.truncate(filter.limit);
     Ok(rows)
+}
+
+/// The grants on one object, a row for each privilege.
+fn granted(
+    context: &SystemContext,
+    (oid, owner): (Oid, Oid),
+    schema: Option<&str>,
+    name: &str,
+    kind: &str,
+    to: Option<&str>,
+) -> Rows {
+    let mut rows = Rows::new();
+    for grant in context.state.grants(oid) {
+        let public = grant.grantee == catalog::PUBLIC_GRANTEE_OID;
+        let who = if public { "public".to_owned() } else { context.user_name(grant.grantee) };
+        if to.is_some_and(|to| to != who) {
+            continue;
+        }
+        for (privilege, label) in privileges::NAMES {
+            if grant.privileges.contains(*privilege) {
+                rows.push(row![
+                    &context.database.name,
+                    schema,
+                    name,
+                    kind,
+                    *label,
+                    grant.grantee,
+                    &who,
+                    if public { "public" } else { "user" },
+                    grant.grantable.contains(*privilege),
+                    kind,
+                    context.user_name(owner),
+                ]);
+            }
+        }
+    }
+    rows
 }
 
 fn named(context: &SystemContext, name: &ObjectName) -> Result<AnyRelation> {

@@ -55,7 +55,6 @@ pub(crate) enum AnyRelation {
 pub(crate) struct Key {
     pub(crate) table: Arc<Table>,
     pub(crate) oid: Oid,
-    pub(crate) constraint_oid: Oid,
     pub(crate) name: String,
     pub(crate) columns: Vec<ColumnId>,
     pub(crate) primary: bool,
@@ -227,7 +226,6 @@ pub(crate) fn keys_of(table: &Arc<Table>) -> Vec<Key> {
             Key {
                 table: Arc::clone(table),
                 oid: Oid(constraint_oid.0 + 32),
-                constraint_oid,
                 name: constraint.name().to_owned(),
                 columns: constraint.columns().to_vec(),
                 primary: matches!(constraint, Constraint::PrimaryKey { .. }),

@@ -62,6 +62,11 @@ pub(crate) fn all(context: &Arc<SystemContext>) -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
+/// True for the name of a leader function.
+pub(crate) fn is_leader_only(name: &str) -> bool {
+    bodies::TABLE.iter().chain(names::TABLE).any(|declaration| declaration.name == name)
+}
+
 impl std::fmt::Debug for LeaderFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.declaration.name)

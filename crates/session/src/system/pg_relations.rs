@@ -131,7 +131,8 @@ fn class_row(context: &SystemContext, relation: &AnyRelation) -> Vec<super::Cell
         acl(context, oid, relation.owner()),
         table.map_or(0, |table| effective_code(table)),
         created,
-        false,
+        // Tools look for foreign keys only where this is set.
+        foreign > 0 || !context.state.dependents(oid).is_empty(),
         if temporary { "t" } else { "p" },
         false,
         no,

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_schema::DataType;
 use base::SqlType;
 use base::client::{Column as ClientColumn, Origin};
 use base::types::FIELD_KEY;
@@ -117,8 +118,18 @@ fn plain(sql_type: SqlType) -> Known {
 /// A field's SQL type; metadata that contradicts the Arrow type came from before a cast.
 fn of_field(field: &arrow_schema::Field) -> SqlType {
     let told = SqlType::of_field(field);
-    let fits = field.metadata().contains_key(FIELD_KEY) && told.arrow() == *field.data_type();
+    let fits = field.metadata().contains_key(FIELD_KEY) && carries(field.data_type(), told);
     if fits { told } else { SqlType::of_arrow(field.data_type()) }
+}
+
+/// True where values of the SQL type can stand in the Arrow type. Text has several forms, which
+/// the final projection makes one.
+fn carries(data_type: &DataType, sql_type: SqlType) -> bool {
+    let text = |t: &DataType| {
+        matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    };
+    let carrier = sql_type.arrow();
+    carrier == *data_type || (text(&carrier) && text(data_type))
 }
 
 fn table(scan: &TableScan, origins: &ColumnOrigins) -> Vec<Known> {
@@ -246,7 +257,7 @@ impl Scope<'_> {
         };
         let field = expr.to_field_of(self.input.schema());
         match (found, field) {
-            (Some(found), Some(field)) if found.sql_type.arrow() == *field.data_type() => found,
+            (Some(found), Some(field)) if carries(field.data_type(), found.sql_type) => found,
             (_, Some(field)) => plain(of_field(&field)),
             (Some(found), None) => found,
             (None, None) => plain(SqlType::Unknown),

@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 
 use base::{Error, Result, error};
 use sqlparser::ast::{
-    BinaryOperator, SetOperator,
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, TableFactor, TopQuantity, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TopQuantity,
+    Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 

@@ -129,7 +129,10 @@ impl Cursor {
 
     /// The statement must end here.
     pub(super) fn end(&self) -> Result<()> {
-        if self.at_end() { Ok(()) } else { Err(self.unexpected()) }
+        if self.at_end() {
+            return Ok(());
+        }
+        Err(self.refused_navigation().unwrap_or_else(|| self.unexpected()))
     }
 
     /// PostgreSQL's error for the next token.
@@ -268,10 +271,29 @@ impl Cursor {
     /// A query by sqlparser's grammar.
     pub(super) fn query(&mut self) -> Result<Query> {
         let start = self.place();
-        let mut body = self.parser.parse_query().map_err(|e| self.parser_error(e))?;
+        let mut body = match self.parser.parse_query() {
+            Ok(body) => body,
+            Err(e) => {
+                return Err(self.refused_navigation().unwrap_or_else(|| self.parser_error(e)));
+            }
+        };
         super::data::balance_query(&mut body);
         let text = self.text_since(start);
         Ok(Query { text, body, source: Arc::clone(&self.source) })
+    }
+
+    /// The error of a query that navigates SUPER values in FROM, which the grammar has not.
+    fn refused_navigation(&self) -> Option<Error> {
+        let stop = self.parser.get_current_index();
+        let window = (stop.saturating_sub(4)..=stop + 1).map(|n| self.parser.token_at(n));
+        let found = window
+            .into_iter()
+            .find(|token| is_word(&token.token, "unpivot") || is_word(&token.token, "at"))?;
+        let error = Error::unsupported("navigation of SUPER values in FROM is not supported");
+        Some(match self.source.position(found.span.start) {
+            Some(position) => error.at(position),
+            None => error,
+        })
     }
 
     /// sqlparser's error as PostgreSQL's.

@@ -104,7 +104,8 @@ fn every_type() {
         SqlType::Varbyte(4),
     ];
     let data = b"t|1|2|3|1.5|2.5|12.34|ab   |h\xc3\xa9llo, a long string|1996-01-08|04:05:06|\
-                 1996-01-08 04:05:06.5|1996-01-08 04:05:06+01|cafe\n||||||||||||||\n\\N|\\N|\\N|\\N|\\N|\
+                 1996-01-08 04:05:06.5|1996-01-08 04:05:06+01|cafe\n||||||||||||||\n\
+                 \\N|\\N|\\N|\\N|\\N|\
                  \\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N|\\N";
     let (rows, outcome) = read(&spec(&types), data);
     assert_eq!(outcome.rejections, []);
