@@ -12,13 +12,15 @@ pub(crate) mod rows;
 pub(crate) mod rule;
 pub(crate) mod stage;
 pub(crate) mod unary;
+pub(crate) mod unpolled;
 pub(crate) mod verify;
 
 use std::sync::Arc;
 
 use base::{Error, Result};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
 };
@@ -292,6 +294,24 @@ impl Cutter {
         };
         rows::query(distribute(&ordered, self.layout)?, partitioning)
     }
+}
+
+/// Lets other work of the process run between the batches of a join: one input batch can give
+/// thousands, for which a join never waits by itself.
+pub(crate) fn yielding(plan: Plan) -> Result<Plan> {
+    plan.transform_up(|node| {
+        let join = node.is::<HashJoinExec>()
+            || node.is::<NestedLoopJoinExec>()
+            || node.is::<CrossJoinExec>()
+            || node.is::<SortMergeJoinExec>();
+        if !join {
+            return Ok(Transformed::no(node));
+        }
+        let node: Plan = Arc::new(CooperativeExec::new(node));
+        Ok(Transformed::yes(node))
+    })
+    .map(|transformed| transformed.data)
+    .map_err(from_datafusion)
 }
 
 fn ship_plan(plan: &Plan) -> Result<Plan> {

@@ -24,6 +24,7 @@ use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
 use crate::settings;
+use crate::single_row::SingleRow;
 
 /// Sizes and limits. Memory and spill limits are per node.
 #[derive(Clone, Debug)]
@@ -270,7 +271,8 @@ impl Inner {
             .with_config(config)
             .with_runtime_env(self.memory.unlimited())
             .with_physical_optimizer_rules(settings::physical_rules())
-            .with_default_features();
+            .with_default_features()
+            .with_analyzer_rule(Arc::new(SingleRow));
         Ok(settings::register_functions(builder, &self.extensions).build())
     }
 
@@ -281,9 +283,10 @@ impl Inner {
         logical: LogicalPlan,
     ) -> Result<Plan> {
         let state = state.clone();
-        on_big_stack(
-            async move { state.create_physical_plan(&logical).await.map_err(from_datafusion) },
-        )
+        on_big_stack(async move {
+            let plan = state.create_physical_plan(&logical).await.map_err(from_datafusion)?;
+            distribute::yielding(distribute::unpolled::without_blocking_filters(&plan)?)
+        })
         .await
     }
 

@@ -144,7 +144,9 @@ fn from_arrow(arrow: &ArrowError, depth: usize) -> Option<Error> {
         }
         ArrowError::CastError(text) => cast(text),
         ArrowError::MemoryError(text) => exhausted(text),
-        ArrowError::InvalidArgumentError(text) if text.contains("verflow") => {
+        ArrowError::InvalidArgumentError(text)
+            if text.contains("verflow") || text.contains("to store in a Decimal") =>
+        {
             error!(NumericValueOutOfRange, "value out of range").detail(sentence(text))
         }
         ArrowError::IoError(text, _) => error!(IoError, "{}", first_line(text)),

@@ -274,6 +274,14 @@ impl Explainer {
 }
 
 impl Operator {
+    /// Takes the estimates of a tree of the same shape.
+    fn estimate(&mut self, other: &Operator) {
+        (self.rows, self.width, self.cost) = (other.rows, other.width, other.cost);
+        for (own, other) in self.children.iter_mut().zip(&other.children) {
+            own.estimate(other);
+        }
+    }
+
     fn print(&self, depth: usize, lines: &mut Vec<String>) {
         let indent = "  ".repeat(depth * 3);
         let arrow = if depth == 0 { "" } else { "->  " };

@@ -22,6 +22,7 @@ pub mod query;
 pub mod rpc;
 pub mod scan;
 pub mod settings;
+mod single_row;
 #[cfg(test)]
 mod testing;
 pub mod write;

@@ -105,7 +105,7 @@ impl WorkerSessionBuilder for Sessions {
 pub struct NodeServer;
 
 impl NodeServer {
-    /// Serves until `shutdown`; then ends what still runs.
+    /// Serves until `shutdown`, then waits a few seconds for what still runs.
     ///
     /// # Errors
     /// 58030 when the address cannot be bound, 22023 for unusable certificates.
@@ -149,16 +149,22 @@ impl NodeServer {
             .add_service(service);
         let incoming =
             tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = server.serve_with_incoming(incoming);
+        let ended = shutdown.clone().cancelled_owned();
+        let serving = server.serve_with_incoming_shutdown(incoming, ended);
+        let late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
         tokio::select! {
             // Connections of running queries would hold a graceful end open for ever.
-            () = shutdown.cancelled() => Ok(()),
+            () = late => Ok(()),
             served = serving => served.map_err(|error| {
-                error!(SystemError, "the compute node stopped serving")
-                    .detail(format!("{error}."))
+                error!(SystemError, "the compute node stopped serving").detail(format!("{error}."))
             }),
         }
     }
 }
 
+/// How long a node that is told to stop waits for what runs.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use url::Url;
 
 use crate::distribute::{self, Distributed, Plan, rows};
@@ -96,6 +97,7 @@ impl Executable {
     /// # Errors
     /// None so far: what fails, fails in the stream.
     pub fn execute(self) -> Result<BatchStream> {
+        let cancel = self.context.cancel.clone();
         let (sender, receiver) = mpsc::channel(OUTPUT_BATCHES);
         let task = base::task::spawn("query", async move {
             if let Err(error) = self.run(&sender).await {
@@ -103,7 +105,8 @@ impl Executable {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Ok(Box::pin(Output { receiver, task: Some(task) }))
+        let cancelled = Box::pin(cancel.cancelled_owned());
+        Ok(Box::pin(Output { receiver, task: Some(task), cancelled: Some(cancelled) }))
     }
 
     async fn run(mut self, sender: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
@@ -316,12 +319,25 @@ impl Routes {
 struct Output {
     receiver: mpsc::Receiver<Result<RecordBatch>>,
     task: Option<JoinHandle<()>>,
+    /// An operator in the middle of a batch does not hear of a cancel; the client does.
+    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Stream for Output {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(cancelled) = self.cancelled.as_mut()
+            && cancelled.poll_unpin(cx).is_ready()
+        {
+            self.cancelled = None;
+            self.receiver.close();
+            if let Some(task) = self.task.take() {
+                task.abort();
+                return Poll::Ready(Some(Err(canceled())));
+            }
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(next) = self.receiver.poll_recv(cx) {
             if next.is_some() {
                 return Poll::Ready(next);

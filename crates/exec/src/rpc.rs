@@ -26,11 +26,14 @@ use url::Url;
 use self::in_process::InProcessChannel;
 pub use self::tls::NodeTls;
 use self::tracked::TrackedChannel;
-use crate::error::{from_datafusion, into_datafusion, node_lost};
+use crate::error::{from_datafusion, into_datafusion, is_node_lost, node_lost};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the leader waits for nodes that start with it.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+const START_STEP: Duration = Duration::from_millis(50);
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
@@ -88,6 +91,8 @@ struct Peer {
     name: String,
     reach: Reach,
     up: AtomicBool,
+    /// It has answered before, so that its loss is news.
+    seen: AtomicBool,
 }
 
 /// The nodes of a cluster and the channels to them. Channels connect on first use and again
@@ -117,7 +122,14 @@ impl Peers {
             let id = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
             let url = node_url(id)?;
             let reach = Reach::InProcess(Box::new(worker));
-            Ok(Peer { id, url, name: format!("{id} (embedded)"), reach, up: true.into() })
+            Ok(Peer {
+                id,
+                url,
+                name: format!("{id} (embedded)"),
+                reach,
+                up: true.into(),
+                seen: false.into(),
+            })
         });
         Ok(Peers::of(peers.collect::<Result<_>>()?, version))
     }
@@ -136,7 +148,14 @@ impl Peers {
             let channel = endpoint(address, tls)?.connect_lazy();
             let url = remote_url(address)?;
             let reach = Reach::Network(channel);
-            Ok(Peer { id, url, name: format!("{id} ({address})"), reach, up: true.into() })
+            Ok(Peer {
+                id,
+                url,
+                name: format!("{id} ({address})"),
+                reach,
+                up: true.into(),
+                seen: false.into(),
+            })
         });
         Ok(Peers::of(peers.collect::<Result<_>>()?, version))
     }
@@ -169,27 +188,41 @@ impl Peers {
         let pings = self.peers.iter().map(|peer| async {
             let answer = self.ping(peer).await;
             let was = peer.up.swap(answer.is_ok(), Ordering::AcqRel);
+            let seen = peer.seen.fetch_or(answer.is_ok(), Ordering::AcqRel);
             match (&answer, was) {
-                (Err(error), true) => {
+                (Err(error), true) if seen => {
                     tracing::warn!(node = %peer.name, %error, "compute node is lost");
                 }
-                (Ok(()), false) => tracing::info!(node = %peer.name, "compute node is back"),
+                (Ok(()), false) if seen => {
+                    tracing::info!(node = %peer.name, "compute node is back")
+                }
                 _ => {}
             }
         });
         futures::future::join_all(pings).await;
     }
 
-    /// Asks every node and fails with the first answer that is an error.
+    /// Waits until every node answers; nodes may still be starting.
     ///
     /// # Errors
-    /// 08006 for a node that cannot be reached, 08000 for one of another version.
+    /// 08006 for a node that cannot be reached in time, 08000 for one of another version.
     pub(crate) async fn require_all(&self) -> Result<()> {
-        let pings = self.peers.iter().map(|peer| self.ping(peer));
-        for answer in futures::future::join_all(pings).await {
-            answer?;
+        let deadline = base::clock::instant() + START_TIMEOUT;
+        loop {
+            let pings = self.peers.iter().map(|peer| self.ping(peer));
+            let answers: Result<Vec<()>> =
+                futures::future::join_all(pings).await.into_iter().collect();
+            match answers {
+                Ok(_) => {
+                    self.probe().await;
+                    return Ok(());
+                }
+                Err(error) if is_node_lost(&error) && base::clock::instant() < deadline => {
+                    tokio::time::sleep(START_STEP).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
     }
 
     async fn ping(&self, peer: &Arc<Peer>) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::distribute::boundary::hex;
 use crate::distribute::rule::ColocatedJoins;
 use crate::engine::Extensions;
 use crate::error::into_datafusion;
+use crate::single_row;
 
 const HEADER: &str = "x-blueshift-query";
 /// Rows of a batch between operators.
@@ -131,7 +132,8 @@ pub(crate) fn register_functions(
 ) -> SessionStateBuilder {
     let scalar = extensions.scalar.iter().cloned();
     builder.scalar_functions().get_or_insert_default().extend(scalar);
-    let aggregate = extensions.aggregate.iter().cloned();
+    let own = std::iter::once(single_row::function());
+    let aggregate = extensions.aggregate.iter().cloned().chain(own);
     builder.aggregate_functions().get_or_insert_default().extend(aggregate);
     let window = extensions.window.iter().cloned();
     builder.window_functions().get_or_insert_default().extend(window);

@@ -22,6 +22,8 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
 };
@@ -120,6 +122,7 @@ pub(crate) struct TestLeafExec {
     projection: Vec<usize>,
     slices: Range<u16>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl TestLeafExec {
@@ -146,7 +149,8 @@ impl TestLeafExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        TestLeafExec { table, projection, slices, properties: Arc::new(properties) }
+        let properties = Arc::new(properties);
+        TestLeafExec { table, projection, slices, properties, metrics: Default::default() }
     }
 
     pub(crate) fn is_replica(&self) -> bool {
@@ -202,7 +206,16 @@ impl ExecutionPlan for TestLeafExec {
         let projection = Some(self.projection.clone());
         let rows = vec![part.clone()];
         let source = MemorySourceConfig::try_new(&rows, self.table.schema.clone(), projection)?;
-        source.open(0, context)
+        let counted = BaselineMetrics::new(&self.metrics, partition);
+        let rows = source.open(0, context)?.inspect_ok(move |batch| {
+            counted.record_output(batch.num_rows());
+        });
+        let schema = self.properties.eq_properties.schema();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 
     fn statistics_from_inputs(
@@ -322,6 +335,7 @@ impl TestCluster {
     pub(crate) async fn plain(&self, sql: &str) -> Vec<RecordBatch> {
         let system = rows(&[("k", ints(0..5))]);
         let system = MemTable::try_new(system.schema(), vec![vec![system]]).unwrap();
+        self.plain.deregister_table("system").unwrap();
         self.plain.register_table("system", Arc::new(system)).unwrap();
         self.plain.sql(sql).await.unwrap().collect().await.unwrap()
     }

@@ -164,7 +164,10 @@ impl<'a> Load<'a> {
         let (written, reports) = match (written, reports) {
             (Ok(written), reports) => (Ok(written), reports?),
             // The load's own error says more than a store that fails now.
-            (Err(error), reports) => (Err(error), reports.unwrap_or_default()),
+            (Err(error), reports) => {
+                report::remove_late(&self.context.store, run);
+                (Err(error), reports.unwrap_or_default())
+            }
         };
         let verdict = Verdict { load: self, units: &all, reports };
         verdict.reach(written).await

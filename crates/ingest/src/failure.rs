@@ -54,15 +54,18 @@ impl Rejected {
         let reason = &self.rejection.reason;
         let (name, line, file) = (&table.name, self.line, &self.file_name);
         let place = if parquet { "row" } else { "line" };
-        let mut detail = String::new();
+        let mut detail = match count {
+            0 | 1 => String::new(),
+            _ => format!("{count} rows were rejected before the load was ended. "),
+        };
         let failed = match self.column(table) {
             Some(column) => {
-                detail = format!(
-                    "Column \"{}\" of type {} got the value \"{}\".",
+                detail.push_str(&format!(
+                    "Column \"{}\" of type {} got the value \"{}\". ",
                     column.name,
                     column.sql_type,
                     shown(&self.rejection.raw_field)
-                );
+                ));
                 error!(
                     BadCopyFileFormat,
                     "load into table \"{name}\" failed at {place} {line}, column \"{}\" of \
@@ -77,14 +80,11 @@ impl Rejected {
             ),
         };
         if !self.rejection.raw_line.is_empty() {
-            detail.push_str(&format!(" The line is: {}", shown(&self.rejection.raw_line)));
-        }
-        if count > 1 {
-            detail.push_str(&format!(" {count} rows were rejected before the load was ended."));
+            detail.push_str(&format!("The line is: {}", shown(&self.rejection.raw_line)));
         }
         failed
             .table(name.as_str())
-            .detail(detail.trim_start())
+            .detail(detail.trim_end())
             .hint("Check the system table stl_load_errors for details.")
     }
 }
@@ -164,11 +164,9 @@ mod tests {
         assert_eq!(error.object().column.as_deref(), Some("price"));
         let error = rejected(None).error(&table(), 3, false);
         assert!(error.message().starts_with("load into table \"sales\" failed at line 7 of"));
-        assert!(
-            error
-                .get_detail()
-                .unwrap()
-                .ends_with("3 rows were rejected before the load was ended.")
+        assert_eq!(
+            error.get_detail(),
+            Some("3 rows were rejected before the load was ended. The line is: 1x,b")
         );
     }
 

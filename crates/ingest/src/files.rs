@@ -216,7 +216,11 @@ pub(crate) async fn list(copy: &CopyStatement, sources: &Sources) -> Result<Vec<
         return remote::list_manifest(&url, sources).await;
     }
     match remote::list(&url, sources).await {
-        Err(error) if error.sqlstate() == base::SqlState::UndefinedFile => {
+        // An error of the store itself, for example for an absent bucket, has a cause.
+        Err(error)
+            if error.sqlstate() == base::SqlState::UndefinedFile
+                && std::error::Error::source(&error).is_none() =>
+        {
             Err(absent(&url).at(position))
         }
         found => found,

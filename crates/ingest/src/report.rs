@@ -7,6 +7,7 @@
 //! reads and removes them all. A partition keeps a bounded number of rejected rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::ids::QueryId;
 use base::{Error, Result};
@@ -118,6 +119,24 @@ async fn remove(store: &Arc<dyn ObjectStore>, paths: Vec<Path>) {
             }
         })
         .await;
+}
+
+/// How long after the end of a failed load a partition may still write its report.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Removes, a little later, the reports of partitions that were just ending when a load failed.
+pub(crate) fn remove_late(store: &Arc<dyn ObjectStore>, run: Run) {
+    let store = Arc::clone(store);
+    base::task::spawn("removing load reports", async move {
+        tokio::time::sleep(LATE).await;
+        let prefix = run.prefix();
+        let found: Vec<Path> = store
+            .list(Some(&prefix))
+            .filter_map(|meta| async { Some(meta.ok()?.location) })
+            .collect()
+            .await;
+        remove(&store, found).await;
+    });
 }
 
 /// Removes what loads of former leaders left: call it when a leader has started and before it

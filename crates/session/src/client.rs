@@ -130,7 +130,18 @@ impl ClientSession {
         self.work.transaction(&self.leader.catalog).apply(op)
     }
 
+    /// Tells the client something, unless `client_min_messages` holds it back. INFO is always
+    /// sent, as in PostgreSQL.
     pub(crate) fn notice(&mut self, severity: Severity, notice: Error) {
+        let least = self.settings.get("client_min_messages");
+        let held_back = match severity {
+            Severity::Info => false,
+            Severity::Notice => matches!(least.as_str(), "warning" | "error"),
+            Severity::Warning => least == "error",
+        };
+        if held_back {
+            return;
+        }
         self.events.push(Event::Notice(severity, notice));
     }
 

@@ -4,21 +4,23 @@
 //!   over the system tables such a subquery gives one row at most.
 //! - `ARRAY(SELECT x …)` becomes an aggregate.
 //! - Casts to `regclass`, `regtype` and `regproc` become leader functions, which know the names.
-//! - `OPERATOR(pg_catalog.~)` becomes `~`.
 //!
-//! Only statements that name a system table are touched.
+//! Only statements that name a system table are touched; [`plain`] works on any text.
 
 mod joined;
+mod spelling;
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit,
-    VisitMut, Visitor, VisitorMut,
+    AccessExpr, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
+
+pub(crate) use spelling::plain;
 
 /// Rewrites a query in place when it reads system tables.
 pub(crate) fn rewrite(query: &mut Query) {
@@ -78,7 +80,6 @@ impl VisitorMut for Forms {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        plain_operator(expr);
         if let Some(plain) = expanded_key(expr) {
             *expr = plain;
         }
@@ -90,25 +91,6 @@ impl VisitorMut for Forms {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// `OPERATOR(pg_catalog.~)` as the operator itself.
-fn plain_operator(expr: &mut Expr) {
-    let Expr::BinaryOp { op, .. } = expr else { return };
-    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return };
-    let plain = match parts.last().map(String::as_str) {
-        Some("~") => BinaryOperator::PGRegexMatch,
-        Some("~*") => BinaryOperator::PGRegexIMatch,
-        Some("!~") => BinaryOperator::PGRegexNotMatch,
-        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
-        Some("~~") => BinaryOperator::PGLikeMatch,
-        Some("!~~") => BinaryOperator::PGNotLikeMatch,
-        Some("=") => BinaryOperator::Eq,
-        Some("<>" | "!=") => BinaryOperator::NotEq,
-        Some("||") => BinaryOperator::StringConcat,
-        _ => return,
-    };
-    *op = plain;
 }
 
 /// pgjdbc's way through the columns of a key, `information_schema._pg_expandarray(i.indkey)`, a
@@ -301,12 +283,6 @@ mod tests {
 
     #[test]
     fn forms_of_tools_become_plain() {
-        assert_eq!(
-            rewritten(
-                "select c.relname from pg_class c where c.relname OPERATOR(pg_catalog.~) 'x'"
-            ),
-            "SELECT c.relname FROM pg_class AS c WHERE c.relname ~ 'x'"
-        );
         assert_eq!(
             rewritten(
                 "select c.oid::regclass from pg_class c where c.oid = 't'::pg_catalog.regclass"

@@ -43,7 +43,7 @@ impl ClientSession {
         text: &str,
         parameter_oids: &[u32],
     ) -> Result<Prepared> {
-        let owned = text.to_owned();
+        let owned = crate::forms::plain(text).into_owned();
         let statement = sql::on_big_stack(move || sql::parse(&owned)).await?;
         let wanted = wanted_types(parameter_oids)?;
         self.describe(text, statement, wanted).await

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -110,7 +110,8 @@ impl ExecutionPlan for StageOutputExec {
     ) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context).map_err(to_wire)?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        Ok(Box::pin(StageOutput { input, metrics }))
+        let schema = self.schema();
+        Ok(Box::pin(StageOutput { input: Some(input), schema, metrics }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -119,7 +120,9 @@ impl ExecutionPlan for StageOutputExec {
 }
 
 struct StageOutput {
-    input: SendableRecordBatchStream,
+    /// Dropped at its end: what it holds is free while other partitions go on.
+    input: Option<SendableRecordBatchStream>,
+    schema: SchemaRef,
     metrics: BaselineMetrics,
 }
 
@@ -127,18 +130,23 @@ impl Stream for StageOutput {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.input.poll_next_unpin(cx).map(|next| {
-            next.map(|result| match result {
-                Ok(batch) => Ok(batch.record_output(&self.metrics)),
-                Err(error) => Err(to_wire(error)),
-            })
-        })
+        let Some(input) = self.input.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let next = ready!(input.poll_next_unpin(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.input = None;
+        }
+        Poll::Ready(next.map(|result| match result {
+            Ok(batch) => Ok(batch.record_output(&self.metrics)),
+            Err(error) => Err(to_wire(error)),
+        }))
     }
 }
 
 impl RecordBatchStream for StageOutput {
     fn schema(&self) -> SchemaRef {
-        self.input.schema()
+        Arc::clone(&self.schema)
     }
 }
 

@@ -67,7 +67,11 @@ impl Executable {
         };
         let prefix = if local { "LD" } else { "XN" };
         let mut lines = Vec::new();
-        Explainer { prefix, annotate: true }.tree(&root).print(0, &mut lines);
+        let mut tree = Explainer { prefix, annotate: true }.tree(&root);
+        // Nodes that carry counters give no estimates; those that ran have the same shape.
+        let estimates = Explainer { prefix, annotate: false }.tree(self.divided.root());
+        tree.estimate(&estimates);
+        tree.print(0, &mut lines);
         slices(&root, self.inner.layout, &mut lines);
         let mut moved = Moved::default();
         add_moved(root.as_ref(), true, &mut moved);

@@ -185,6 +185,9 @@ const QUERIES: &[&str] = &[
     "SELECT c.c_key, (SELECT count(*) FROM orders o WHERE o.o_cust = c.c_key) FROM customer c",
     "SELECT sum(CASE WHEN l_flag = 'A' THEN l_qty ELSE 0 END) FROM lineitem WHERE l_part \
      BETWEEN 5 AND 40",
+    "SELECT o_key, (SELECT c_name FROM customer WHERE c_key = 7) FROM orders WHERE o_key < 20",
+    "SELECT o_key, (SELECT c_name FROM customer WHERE c_key = -7) FROM orders WHERE o_key < 20",
+    "SELECT o_key FROM orders WHERE o_total > (SELECT n_key FROM nation WHERE n_key = 5) + 9900",
     "SELECT o_key % 5 g, max(o_total) FROM orders GROUP BY o_key % 5 ORDER BY g",
 ];
 
@@ -294,4 +297,7 @@ async fn errors_keep_their_fields_between_nodes() {
     let error = cluster.run("SELECT CAST(c_name AS int) FROM customer").await.unwrap_err();
     assert_eq!(error.sqlstate(), SqlState::InvalidTextRepresentation, "{error:?}");
     cluster.run("SELECT count(*) FROM orders").await.unwrap();
+    let several = "SELECT o_key FROM orders WHERE o_total > (SELECT o_total FROM orders)";
+    let error = cluster.run(several).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::CardinalityViolation, "{error:?}");
 }

@@ -50,14 +50,8 @@ impl Nodes {
         let nodes = self.addresses.iter().copied().map(Into::into).collect();
         let cluster = Cluster::Remote { nodes, tls: self.certificates.leader.clone() };
         let cluster = TestCluster::with(config("leader", slices), cluster, warehouse());
-        for _ in 0..100 {
-            if cluster.engine.require_all_nodes().await.is_ok() {
-                cluster.engine.probe().await;
-                return cluster;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{:?}", cluster.engine.require_all_nodes().await);
+        cluster.engine.require_all_nodes().await.unwrap();
+        cluster
     }
 
     async fn stop(&mut self, at: usize) {

@@ -62,11 +62,14 @@ impl Setting {
 }
 
 const INT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
+const ZERO: Kind = Kind::Int { min: 0, max: 0 };
 const ON_OFF: Kind = Kind::Bool;
 const LEVELS: Kind = Kind::OneOf(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning",
     "error",
 ]);
+
+const SLOTS: &str = "Slots of a query; all queries share one queue, so that it changes nothing.";
 
 /// The SHOW commands are served completely, so drivers may use them for all their metadata.
 pub(crate) const SHOW_DISCOVERY: &str = "4";
@@ -120,9 +123,10 @@ pub(crate) static TABLE: &[Setting] = &[
     setting("transaction_read_only", ON_OFF, "off", "The transaction cannot write."),
     setting("default_transaction_read_only", ON_OFF, "off", "Transactions cannot write."),
     setting("client_min_messages", LEVELS, "notice", "The least severe message sent."),
-    setting("wlm_query_slot_count", Kind::Int { min: 1, max: 50 }, "1", "Slots of a query."),
-    setting("session_timeout", INT, "0", "Idle seconds before the session ends."),
-    setting("idle_in_transaction_session_timeout", Kind::DurationMs, "0", "Idle limit."),
+    setting("wlm_query_slot_count", Kind::Int { min: 1, max: 50 }, "1", SLOTS),
+    // Idle sessions are not ended: only 0, which says so, is taken.
+    setting("session_timeout", ZERO, "0", "Idle seconds before the session ends."),
+    setting("idle_in_transaction_session_timeout", ZERO, "0", "Idle limit."),
     setting("bytea_output", Kind::OneOf(&["hex"]), "hex", "How binary values are shown."),
     setting("intervalstyle", Kind::OneOf(&["postgres"]), "postgres", "How intervals are shown."),
     setting("lc_collate", Kind::Text, "C", "Strings sort by their bytes.").fixed(),

@@ -57,6 +57,13 @@ impl ClientSession {
             self.work.set_read_only(read_only);
         }
         self.report(report.into_iter().collect());
+        if name.eq_ignore_ascii_case("wlm_query_slot_count") {
+            let notice = error!(
+                Warning,
+                "wlm_query_slot_count changes nothing: all queries share one queue"
+            );
+            self.notice(Severity::Notice, notice);
+        }
         Ok(())
     }
 

@@ -55,7 +55,10 @@ pub(crate) fn all(context: &Arc<SystemContext>) -> Vec<Arc<ScalarUDF>> {
                 if declaration.stable { Volatility::Stable } else { Volatility::Volatile };
             Arc::new(ScalarUDF::from(LeaderFunction {
                 declaration,
-                signature: Signature::variadic_any(volatility),
+                signature: match declaration.arity {
+                    (_, 0) => Signature::nullary(volatility),
+                    _ => Signature::variadic_any(volatility),
+                },
                 context: Arc::clone(context),
             }))
         })

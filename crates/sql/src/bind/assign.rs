@@ -11,7 +11,7 @@ use base::{Error, Result, SqlType, error};
 use catalog::{Column, Table};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column as PlanColumn, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, lit};
 use sqlparser::ast as sqlast;
 use sqlparser::ast::SetExpr;
 
@@ -266,7 +266,15 @@ impl Binder<'_> {
             }
             rows.push(cells);
         }
-        LogicalPlanBuilder::values(rows).and_then(LogicalPlanBuilder::build).map_err(convert)
+        // The columns' own types: DataFusion would want each cell of a column to carry the same
+        // metadata, which a NULL and a computed cell do not.
+        let fields = listed.iter().enumerate().map(|(n, index)| {
+            let sql_type = table.columns[*index].sql_type;
+            Arc::new(sql_type.field(format!("column{}", n + 1), true))
+        });
+        let schema = DFSchema::from_unqualified_fields(fields.collect(), HashMap::new());
+        let schema = Arc::new(schema.map_err(convert)?);
+        Ok(LogicalPlan::Values(Values { schema, values: rows }))
     }
 
     fn finish_insert(

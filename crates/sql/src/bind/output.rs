@@ -13,6 +13,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, TableScan, TableSource, Values};
 
 use crate::bind::rewrite::shown;
+use crate::functions::cast;
 use crate::relations::ResolvedTable;
 
 /// The tables of a statement by the address of their scan's source.
@@ -125,9 +126,8 @@ fn of_field(field: &arrow_schema::Field) -> SqlType {
 /// True where values of the SQL type can stand in the Arrow type. Text has several forms, which
 /// the final projection makes one.
 fn carries(data_type: &DataType, sql_type: SqlType) -> bool {
-    let text = |t: &DataType| {
-        matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-    };
+    let text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let carrier = sql_type.arrow();
     carrier == *data_type || (text(&carrier) && text(data_type))
 }
@@ -247,6 +247,9 @@ impl Scope<'_> {
                 let branches = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
                 let branches = branches.chain(case.else_expr.as_deref());
                 branches.filter(|e| !is_null(e)).map(|e| computed(self.of(e))).reduce(both)
+            }
+            Expr::ScalarFunction(call) if cast::type_of_call(call).is_some() => {
+                cast::type_of_call(call).map(plain)
             }
             Expr::ScalarFunction(call) if first_argument_type(call.func.name()) => {
                 let args = call.args.iter().filter(|arg| !is_null(arg));

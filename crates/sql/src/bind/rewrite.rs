@@ -233,6 +233,14 @@ impl Rewriter<'_> {
                 let left = Box::new(std::mem::replace(inner.as_mut(), number("0")));
                 *expr = Expr::BinaryOp { left, op, right: Box::new(text(&regex)) };
             }
+            Expr::Extract { field, expr: inner, .. } => {
+                // Our date_part, wherever the plan runs; EXTRACT is a whole number.
+                let part = field.to_string().to_lowercase();
+                let inner = std::mem::replace(inner.as_mut(), number("0"));
+                let value = call("date_part", vec![text(&part), inner], Span::empty());
+                let whole = if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
+                *expr = cast(value, whole);
+            }
             Expr::OuterJoin(_) => {
                 return Err(Error::unsupported("the (+) form of an outer join is not supported")
                     .hint("Write LEFT JOIN or RIGHT JOIN."));

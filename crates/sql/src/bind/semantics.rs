@@ -49,7 +49,11 @@ fn has_recursion(plan: &LogicalPlan) -> Planned<bool> {
 /// A node's schema after its expressions changed. DataFusion keeps that of VALUES as it was.
 fn refresh(node: LogicalPlan) -> Planned<LogicalPlan> {
     match node {
-        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
+        // Cells of one column may differ in what they say of their SQL type: then the types that
+        // the planner found hold.
+        LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values.clone())
+            .or_else(|_| LogicalPlanBuilder::values_with_schema(values.values, &values.schema))?
+            .build(),
         other => other.recompute_schema(),
     }
 }
@@ -111,8 +115,7 @@ pub(crate) fn convert(
 ) -> Planned<Expr> {
     let from = expr.get_type(schema)?;
     if lenient {
-        let call = cast::call(cast::Mode::Try, expr, to, "");
-        return folded(call, options);
+        return Ok(cast::call(cast::Mode::Try, expr, to, ""));
     }
     if plain(&from, to) {
         return Ok(if from == to.arrow() && SqlType::of_arrow(&from) == to {
@@ -122,7 +125,9 @@ pub(crate) fn convert(
             Expr::Cast(Cast::new(Box::new(expr), to.arrow()))
         });
     }
-    folded(cast::call(cast::Mode::Explicit, expr, to, ""), options)
+    let call = cast::call(cast::Mode::Explicit, expr, to, "");
+    // A literal has no length; the call keeps it until the result columns are described.
+    if SqlType::of_arrow(&to.arrow()) == to { folded(call, options) } else { Ok(call) }
 }
 
 fn folded(expr: Expr, options: &BinderOptions) -> Planned<Expr> {

@@ -11,7 +11,7 @@ use base::{Result, SqlState, SqlType, fail};
 use datafusion::catalog::MemTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
 use crate::ast::{ObjectName, Statement};
@@ -98,14 +98,18 @@ fn options() -> BinderOptions {
 }
 
 fn bind(fake: &Fake, text: &str) -> Result<Bound> {
-    match crate::parse(text)? {
+    match parse(text)? {
         Statement::Query(query) => Binder::new(fake, options()).query(&query),
         other => panic!("{other:?}"),
     }
 }
 
 fn execute(plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
-    let mut state = SessionStateBuilder::new().with_default_features().build();
+    let config = BinderOptions::default_config().as_ref().clone();
+    let mut state = SessionStateBuilder::new()
+        .with_config(SessionConfig::from(config))
+        .with_default_features()
+        .build();
     let own = crate::extensions();
     for function in own.scalar {
         use datafusion::execution::FunctionRegistry;
@@ -222,6 +226,10 @@ fn lengths_survive_the_plan() {
     assert_eq!(
         types(&fake, "select v::varchar(5), v::char(3), v::text, a::bigint from t"),
         ["character varying(5)", "character(3)", "character varying(256)", "bigint"]
+    );
+    assert_eq!(
+        row(&fake, "select max(x) from (select c as x from t union all select v from t) q"),
+        "y"
     );
     let bound = bind(&fake, "select v as renamed, upper(v) from (select v from t) q").unwrap();
     let origin = bound.columns[0].origin.as_ref().unwrap();

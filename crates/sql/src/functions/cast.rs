@@ -10,7 +10,7 @@ use arrow_array::types::{
     Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
-use arrow_schema::{DataType, FieldRef, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use base::types::UTC;
 use base::{Error, Result, SqlType, error};
 use chrono_tz::Tz;
@@ -84,6 +84,18 @@ fn type_of(value: Option<&ScalarValue>) -> Planned<SqlType> {
         .ok_or_else(|| external(Error::internal("a cast without its type")))
 }
 
+/// The SQL type that a call of these functions gives.
+pub(crate) fn type_of_call(call: &ScalarFunction) -> Option<SqlType> {
+    let ours = [Mode::Explicit, Mode::Try, Mode::Assign];
+    if !ours.iter().any(|mode| mode.name() == call.func.name()) {
+        return None;
+    }
+    match call.args.get(1) {
+        Some(Expr::Literal(value, _)) => type_of(Some(value)).ok(),
+        _ => None,
+    }
+}
+
 /// One value cast: for parameters.
 pub(crate) fn scalar(
     value: ScalarValue,
@@ -113,11 +125,19 @@ impl ScalarUDFImpl for CastFunction {
         let to = type_of(args.scalar_arguments.get(1).copied().flatten())?;
         let nullable = self.mode == Mode::Try
             || args.arg_fields.first().is_none_or(|field| field.is_nullable());
-        Ok(Arc::new(to.field("", nullable)))
+        // No metadata: fields that differ only in it are unequal to DataFusion's checks. Where the
+        // SQL type matters it is read from the call: see `type_of_call`.
+        Ok(Arc::new(Field::new("", to.arrow(), nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Planned<ColumnarValue> {
-        let to = SqlType::of_field(&args.return_field);
+        let to = match args.args.get(1) {
+            Some(ColumnarValue::Scalar(value)) => type_of(Some(value))?,
+            Some(ColumnarValue::Array(array)) if !array.is_empty() => {
+                type_of(Some(&ScalarValue::try_from_array(array, 0)?))?
+            }
+            _ => SqlType::of_arrow(args.return_field.data_type()),
+        };
         let zone = args.config_options.execution.time_zone.as_deref().unwrap_or(UTC);
         let zone = zone.parse().unwrap_or(Tz::UTC);
         let column = match args.args.get(2) {
