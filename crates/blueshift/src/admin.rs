@@ -11,9 +11,7 @@ use crate::shell::print_line;
 #[derive(Subcommand)]
 pub(crate) enum AdminCommand {
     /// Show what is in a segment file: columns, encodings, sizes, zone maps
-    Segment {
-        file: PathBuf,
-    },
+    Segment { file: PathBuf },
     /// Make the certificates with which the nodes of a cluster trust one another
     Certificates {
         /// Where to write them; copy authority.crt and the files of a host's role to that host

@@ -169,7 +169,12 @@ pub(crate) async fn start_leader(parts: LeaderParts) -> Result<RunningLeader> {
     let generated_password = set_admin(&catalog, parts.admin_password).await?;
     catalog.remove_orphans(&catalog.orphans().await?).await?;
     ingest::remove_stale(&parts.store).await?;
-    let engine = Engine::start(parts.engine, Arc::clone(&parts.store), parts.cluster, extensions(&parts.sources))?;
+    let engine = Engine::start(
+        parts.engine,
+        Arc::clone(&parts.store),
+        parts.cluster,
+        extensions(&parts.sources),
+    )?;
     engine.require_all_nodes().await?;
     let config = LeaderConfig {
         copy: parts.sources,

@@ -15,8 +15,8 @@ use rustyline::error::ReadlineError;
 
 pub(crate) use connection::{Connection, Target};
 pub(crate) use render::Format;
-pub(crate) use render::line as print_line;
 use render::Settings;
+pub(crate) use render::line as print_line;
 
 /// Options of `blueshift sql`.
 #[derive(Args, Debug)]

@@ -153,12 +153,13 @@ fn shape(directory: &ClusterDirectory, arguments: &StartArguments) -> Result<Clu
         n => Ok(n),
     };
     let nodes = arguments.nodes.map(|n| positive("--nodes", n)).transpose()?;
-    let per_node = arguments.slices_per_node.map(|n| positive("--slices-per-node", n)).transpose()?;
+    let per_node =
+        arguments.slices_per_node.map(|n| positive("--slices-per-node", n)).transpose()?;
     let Some(recorded) = directory.shape()? else {
         let nodes = nodes.unwrap_or(NODES);
-        let slices = nodes.checked_mul(per_node.unwrap_or(SLICES_PER_NODE)).ok_or_else(|| {
-            error!(InvalidParameterValue, "a cluster has at most 65535 slices")
-        })?;
+        let slices = nodes
+            .checked_mul(per_node.unwrap_or(SLICES_PER_NODE))
+            .ok_or_else(|| error!(InvalidParameterValue, "a cluster has at most 65535 slices"))?;
         return Ok(ClusterShape { slices, nodes, store: arguments.store.clone() });
     };
     let nodes = nodes.unwrap_or(recorded.nodes);
@@ -208,11 +209,9 @@ async fn start_processes(
 ) -> Result<NodeProcesses> {
     manage::create_certificates(&directory.nodes(), "local")?;
     let program = std::env::current_exe().map_err(|e| Error::io("find this program", e))?;
-    let memory = arguments
-        .node
-        .memory_limit
-        .unwrap_or_else(|| crate::sizes::memory_bytes() / 10 * 6)
-        / usize::from(shape.nodes);
+    let memory =
+        arguments.node.memory_limit.unwrap_or_else(|| crate::sizes::memory_bytes() / 10 * 6)
+            / usize::from(shape.nodes);
     let processes = (0..shape.nodes).map(|node| {
         let mut words = vec![
             "compute".to_owned(),

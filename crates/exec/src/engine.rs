@@ -25,6 +25,7 @@ use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
 use crate::settings;
 use crate::single_row::SingleRow;
+use crate::sweep;
 
 /// Sizes and limits. Memory and spill limits are per node.
 #[derive(Clone, Debug)]
@@ -124,6 +125,7 @@ impl Engine {
     ) -> Result<Arc<Engine>> {
         let version = node::version();
         let mut embedded = Vec::new();
+        let stopped = CancellationToken::new();
         let (layout, peers) = match &cluster {
             Cluster::Embedded { nodes } => {
                 let layout = Layout::new(config.slices, *nodes)?;
@@ -135,7 +137,10 @@ impl Engine {
                     let extensions = extensions.clone();
                     embedded.push(Node::new(&config, spill_dir, store, extensions, channels)?);
                 }
-                let workers = embedded.iter().map(Node::worker).collect();
+                let workers: Vec<_> = embedded.iter().map(Node::worker).collect();
+                for (node, worker) in embedded.iter().zip(&workers) {
+                    sweep::start(node, worker.clone(), stopped.clone());
+                }
                 let peers = Arc::new(Peers::embedded(workers, version)?);
                 let set = cell.set(Arc::downgrade(&peers));
                 debug_assert!(set.is_ok(), "the nodes are told of each other once");
@@ -161,7 +166,7 @@ impl Engine {
             memory: Arc::new(memory),
             extensions,
             embedded,
-            stopped: CancellationToken::new(),
+            stopped,
             config,
         };
         if matches!(cluster, Cluster::Remote { .. }) {
@@ -196,7 +201,7 @@ impl Engine {
     /// Bytes of memory and of spill files that queries hold in this process now.
     pub fn held_bytes(&self) -> (usize, u64) {
         let nodes = self.inner.embedded.iter().map(|node| &node.memory);
-        let all = nodes.chain([self.inner.memory.as_ref()]);
+        let all = nodes.chain([&self.inner.memory]);
         all.fold((0, 0), |(memory, disk), node| {
             (memory + node.used_bytes(), disk + node.spilled_bytes())
         })

@@ -23,6 +23,7 @@ pub mod rpc;
 pub mod scan;
 pub mod settings;
 mod single_row;
+mod sweep;
 #[cfg(test)]
 mod testing;
 pub mod write;

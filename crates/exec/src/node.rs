@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::rpc::tls::KnownRole;
 use crate::rpc::{Channels, NodeTls};
 use crate::settings::{self, QueryHeaders};
+use crate::sweep;
 
 /// What a compute node is started with.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub struct NodeConfig {
 
 /// What all tasks on a node share.
 pub(crate) struct Node {
-    pub(crate) memory: Memory,
+    pub(crate) memory: Arc<Memory>,
     storage: Arc<NodeStorage>,
     extensions: Extensions,
     channels: Channels,
@@ -49,12 +50,12 @@ impl Node {
         extensions: Extensions,
         channels: Channels,
     ) -> Result<Arc<Node>> {
-        let memory = Memory::open(
+        let memory = Arc::new(Memory::open(
             config.memory_limit_bytes,
             config.query_memory_bytes,
             &spill_dir,
             config.spill_limit_bytes,
-        )?;
+        )?);
         let storage = NodeStorage::new(store, config.block_cache_bytes);
         Ok(Arc::new(Node { memory, storage, extensions, channels }))
     }
@@ -135,7 +136,11 @@ impl NodeServer {
         let channels = Channels::learning(config.tls.clone());
         let spill_dir = config.engine.spill_dir.clone();
         let node = Node::new(&config.engine, spill_dir, store, extensions, channels)?;
-        let service = InterceptedService::new(node.worker().into_worker_server(), KnownRole);
+        let worker = node.worker();
+        let stopped = shutdown.child_token();
+        let _stop_sweeping = stopped.clone().drop_guard();
+        sweep::start(&node, worker.clone(), stopped);
+        let service = InterceptedService::new(worker.into_worker_server(), KnownRole);
         let unusable = |error: tonic::transport::Error| {
             error!(InvalidParameterValue, "the certificates of the compute node cannot be used")
                 .detail(format!("{error}."))

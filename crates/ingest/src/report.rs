@@ -31,13 +31,29 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn prefix(self) -> Path {
-        Path::from(format!("{PREFIX}/{}-{}", self.query, self.attempt))
+    fn name(self) -> String {
+        format!("{}-{}-", self.query, self.attempt)
     }
 
     fn path(self, partition: u32) -> Path {
-        self.prefix().join(format!("{partition}.json"))
+        Path::from(format!("{PREFIX}/{}{partition}.json", self.name()))
     }
+
+    /// The reports that are there now. All loads share one directory, because a local store
+    /// keeps directories that have become empty.
+    async fn found(self, store: &Arc<dyn ObjectStore>) -> Result<Vec<Path>> {
+        let mut found = all(store).await?;
+        let name = self.name();
+        found.retain(|path| path.filename().is_some_and(|file| file.starts_with(&name)));
+        Ok(found)
+    }
+}
+
+/// The reports of all loads.
+async fn all(store: &Arc<dyn ObjectStore>) -> Result<Vec<Path>> {
+    let prefix = Path::from(PREFIX);
+    let found = store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
+    found.map_err(|error| remote::store_error(format!("list {prefix}"), error))
 }
 
 /// What one partition did.
@@ -87,14 +103,8 @@ pub(crate) async fn write(
 /// # Errors
 /// 58030 when the store fails, XX001 when a report cannot be read.
 pub(crate) async fn take(store: &Arc<dyn ObjectStore>, run: Run) -> Result<Vec<PartitionReport>> {
-    let prefix = run.prefix();
-    let failed = |error| remote::store_error(format!("read {prefix}"), error);
-    let found: Vec<Path> = store
-        .list(Some(&prefix))
-        .map_ok(|meta| meta.location)
-        .try_collect()
-        .await
-        .map_err(failed)?;
+    let failed = |error| remote::store_error("read a load report", error);
+    let found = run.found(store).await?;
     let mut reports: Vec<PartitionReport> = futures::stream::iter(found.clone())
         .map(|path| async move {
             let bytes = store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
@@ -129,12 +139,8 @@ pub(crate) fn remove_late(store: &Arc<dyn ObjectStore>, run: Run) {
     let store = Arc::clone(store);
     base::task::spawn("removing load reports", async move {
         tokio::time::sleep(LATE).await;
-        let prefix = run.prefix();
-        let found: Vec<Path> = store
-            .list(Some(&prefix))
-            .filter_map(|meta| async { Some(meta.ok()?.location) })
-            .collect()
-            .await;
+        // What cannot be listed now is left for the next start.
+        let found = run.found(&store).await.unwrap_or_default();
         remove(&store, found).await;
     });
 }
@@ -145,13 +151,7 @@ pub(crate) fn remove_late(store: &Arc<dyn ObjectStore>, run: Run) {
 /// # Errors
 /// 58030 when the store cannot be listed.
 pub async fn remove_stale(store: &Arc<dyn ObjectStore>) -> Result<()> {
-    let prefix = Path::from(PREFIX);
-    let found: Vec<Path> = store
-        .list(Some(&prefix))
-        .map_ok(|meta| meta.location)
-        .try_collect()
-        .await
-        .map_err(|error| remote::store_error(format!("list {prefix}"), error))?;
+    let found = all(store).await?;
     remove(store, found).await;
     Ok(())
 }

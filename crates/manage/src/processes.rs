@@ -94,8 +94,13 @@ impl Watch {
         let mut delay = RESTART_DELAY_MIN;
         loop {
             if let Some(mut running) = child.take() {
+                // Held here: waiting for a child closes its standard input.
+                let input = running.stdin.take();
                 tokio::select! {
-                    () = self.stop.cancelled() => return end(running).await,
+                    () = self.stop.cancelled() => {
+                        drop(input);
+                        return end(running).await;
+                    }
                     status = running.wait() => {
                         tracing::info!(node = self.process.node, ?status, "compute node ended");
                     }
@@ -122,9 +127,8 @@ impl Watch {
     }
 }
 
-/// Closing standard input asks the child to drain; it is killed when it does not.
+/// Closed standard input has asked the child to drain; it is killed when it does not.
 async fn end(mut child: Child) {
-    drop(child.stdin.take());
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         drop(child.kill().await);
     }

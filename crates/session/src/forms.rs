@@ -2,7 +2,7 @@
 //!
 //! - `(SELECT d.x FROM pg_… d WHERE d.a = outer.b)` without an aggregate becomes a left join:
 //!   over the system tables such a subquery gives one row at most.
-//! - `ARRAY(SELECT x …)` becomes an aggregate.
+//! - `ARRAY(SELECT x …)` becomes an aggregate, `EXISTS (…)` in a result a count.
 //! - Casts to `regclass`, `regtype` and `regproc` become leader functions, which know the names.
 //!
 //! Only statements that name a system table are touched; [`plain`] works on any text.
@@ -14,16 +14,17 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
-    Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 pub(crate) use spelling::plain;
 
-/// Rewrites a query in place when it reads system tables.
+/// Rewrites a query in place: EXISTS in a result always, the rest when it reads system tables.
 pub(crate) fn rewrite(query: &mut Query) {
+    let _ = query.visit(&mut Existence);
     if names_system_table(query) {
         let mut forms = Forms { made: 0 };
         let _ = query.visit(&mut forms);
@@ -61,6 +62,76 @@ fn names_system_table(query: &Query) -> bool {
     let mut names = Names(false);
     let _ = query.visit(&mut names);
     names.0
+}
+
+/// EXISTS as a value of a result becomes a count, which the planner can join.
+struct Existence;
+
+impl VisitorMut for Existence {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    if let Some(count) = counted(expr) {
+                        let alias = Ident::with_quote('"', "exists");
+                        *item = SelectItem::ExprWithAlias { expr: count, alias };
+                    }
+                }
+                SelectItem::ExprWithAlias { expr, .. } => {
+                    if let Some(count) = counted(expr) {
+                        *expr = count;
+                    }
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `EXISTS (SELECT … FROM …)` as `((SELECT count(*) FROM …) > 0)`.
+fn counted(expr: &Expr) -> Option<Expr> {
+    let Expr::Exists { subquery, negated } = expr else { return None };
+    let mut query = (**subquery).clone();
+    if query.with.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    query.order_by = None;
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if !ungrouped || select.having.is_some() || select.top.is_some() {
+        return None;
+    }
+    // An aggregate gives its one row from none.
+    if select.projection.iter().any(has_call) {
+        return None;
+    }
+    select.distinct = None;
+    let mut count = function_of("count", Vec::new());
+    if let FunctionArguments::List(list) = &mut count.args {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
+    }
+    select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(count))];
+    let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+    let zero = Expr::Value(Value::Number("0".to_owned(), false).into());
+    let (left, right) = (Box::new(Expr::Subquery(Box::new(query))), Box::new(zero));
+    Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+}
+
+fn has_call(item: &SelectItem) -> bool {
+    struct Calls;
+    impl Visitor for Calls {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    item.visit(&mut Calls).is_break()
 }
 
 struct Forms {
@@ -287,7 +358,7 @@ mod tests {
             rewritten(
                 "select c.oid::regclass from pg_class c where c.oid = 't'::pg_catalog.regclass"
             ),
-            "SELECT regclassout(regclassin(c.oid)) AS oid FROM pg_class AS c \
+            "SELECT regclassout(regclassin(c.oid)) AS oid FROM pg_class c \
              WHERE c.oid = regclassin('t')"
         );
         assert_eq!(
@@ -295,14 +366,18 @@ mod tests {
                 "select a.attname, (select d.adsrc from pg_attrdef d where d.adnum = a.attnum and \
                  a.atthasdef) from pg_attribute a"
             ),
-            "SELECT a.attname, _joined_1_d.adsrc FROM pg_attribute AS a LEFT OUTER JOIN \
+            "SELECT a.attname, _joined_1_d.adsrc FROM pg_attribute a LEFT OUTER JOIN \
              pg_attrdef AS _joined_1_d ON _joined_1_d.adnum = a.attnum AND a.atthasdef"
         );
         assert_eq!(
             rewritten("select array(select b.x from pg_roles b where b.y = r.z) from pg_roles r"),
-            "SELECT (SELECT array_agg(b.x) FROM pg_roles AS b WHERE b.y = r.z) FROM pg_roles AS r"
+            "SELECT (SELECT array_agg(b.x) FROM pg_roles b WHERE b.y = r.z) FROM pg_roles r"
         );
-        let user = "SELECT (SELECT x.a FROM t AS x WHERE x.b = y.b) FROM u AS y";
+        assert_eq!(
+            rewritten("select exists(select 1 from t x where x.a = y.a) from u y"),
+            "SELECT ((SELECT count(*) FROM t x WHERE x.a = y.a) > 0) AS \"exists\" FROM u y"
+        );
+        let user = "SELECT (SELECT x.a FROM t x WHERE x.b = y.b) FROM u y";
         assert_eq!(rewritten(user), user);
     }
 }

@@ -24,7 +24,7 @@ impl Connection {
         let done = match message {
             Frontend::Parse { name, text, oids } => self.parse(name, &text, oids).await,
             Frontend::Bind(bind) => self.bind(bind),
-            Frontend::Describe { target, name } => self.describe(target, &name),
+            Frontend::Describe { target, name } => self.describe(target, &name).await,
             Frontend::Execute { portal, max_rows } => self.run_portal(&portal, max_rows).await,
             Frontend::Close { target, name } => {
                 self.close(target, &name);
@@ -90,7 +90,7 @@ impl Connection {
         })
     }
 
-    fn describe(&mut self, target: Target, name: &str) -> Result<(), Fault> {
+    async fn describe(&mut self, target: Target, name: &str) -> Result<(), Fault> {
         let (parsed, codes) = match target {
             Target::Statement => {
                 let parsed = Arc::clone(self.parsed(name)?);
@@ -98,10 +98,10 @@ impl Connection {
                 describe::parameters(&mut self.out.buffer, types, &parsed.oids);
                 (parsed, Vec::new())
             }
-            Target::Portal => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (Arc::clone(&portal.parsed), portal.formats.clone())
-            }
+            Target::Portal => match self.portals.get(name) {
+                Some(portal) => (Arc::clone(&portal.parsed), portal.formats.clone()),
+                None => return self.describe_cursor(name).await,
+            },
         };
         match &parsed.prepared.columns {
             Some(columns) => {
@@ -110,6 +110,16 @@ impl Connection {
             }
             None => backend::bare(&mut self.out.buffer, b'n'),
         }
+        Ok(())
+    }
+
+    /// A cursor that DECLARE made is a portal to clients: psycopg describes its named cursors.
+    async fn describe_cursor(&mut self, name: &str) -> Result<(), Fault> {
+        let text = format!("FETCH FORWARD 0 FROM {}", base::ident::quote(name));
+        let prepared = self.session.prepare(&text, &[]).await.map_err(|_| no_portal(name))?;
+        let columns = prepared.columns.ok_or_else(|| no_portal(name))?;
+        let formats = formats(&[], columns.len())?;
+        describe::rows(&mut self.out.buffer, &columns, &formats, self.style.extension);
         Ok(())
     }
 

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 
 use base::Result;
+use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use datafusion::physical_plan::ExecutionPlanProperties;
 
 use super::Plan;
 use crate::error::from_datafusion;
@@ -39,11 +39,7 @@ fn strip(plan: &Plan, may_stop: bool) -> Result<Plan> {
         changed |= !Arc::ptr_eq(child, &stripped);
         fresh.push(stripped);
     }
-    let plan = if changed {
-        Arc::clone(plan).with_new_children(fresh).map_err(from_datafusion)?
-    } else {
-        Arc::clone(plan)
-    };
+    let plan = if changed { super::rebuild(plan, fresh)? } else { Arc::clone(plan) };
     let blocking = may_stop
         && plan.output_partitioning().partition_count() > 1
         && plan

@@ -1,3 +1,5 @@
+//! Tests of `options`.
+
 use base::SqlState;
 use sql::Statement;
 

@@ -1,3 +1,5 @@
+//! Tests of `parquet`.
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int16Type, TimestampMicrosecondType};
 use arrow_array::{

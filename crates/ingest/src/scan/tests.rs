@@ -1,3 +1,5 @@
+//! Tests of `scan`.
+
 use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::DefaultPhysicalProtoConverter;
 

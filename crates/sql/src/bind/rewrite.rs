@@ -238,7 +238,8 @@ impl Rewriter<'_> {
                 let part = field.to_string().to_lowercase();
                 let inner = std::mem::replace(inner.as_mut(), number("0"));
                 let value = call("date_part", vec![text(&part), inner], Span::empty());
-                let whole = if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
+                let whole =
+                    if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
                 *expr = cast(value, whole);
             }
             Expr::OuterJoin(_) => {

@@ -1,3 +1,5 @@
+//! Tests of `reader`.
+
 use std::io::Cursor;
 
 use arrow_array::cast::AsArray;

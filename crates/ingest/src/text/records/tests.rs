@@ -1,3 +1,5 @@
+//! Tests of `records`.
+
 use super::*;
 use proptest::prelude::*;
 
