@@ -129,8 +129,9 @@ def test_a_compute_process_killed_during_a_query(processes):
     assert right + clean == 4
 
 
-def test_twenty_million_rows_stream(server):
+def test_twenty_million_rows_stream(processes):
     """The leader's memory does not grow with the result."""
+    server = processes
     server.execute("DROP TABLE IF EXISTS twenty_million")
     server.execute("CREATE TABLE twenty_million AS SELECT o_orderkey AS n FROM orders, "
                    "(SELECT s_suppkey FROM supplier WHERE s_suppkey <= 134) s")

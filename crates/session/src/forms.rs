@@ -17,7 +17,7 @@ use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 pub(crate) use spelling::plain;
@@ -293,6 +293,10 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
         _ => Vec::new(),
     };
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    // psql prefixes the options of TOAST tables, of which there are none: the list as it is.
+    if let Some(list) = unnested(&select.from) {
+        return Some(list);
+    }
     let [item] = select.projection.as_mut_slice() else { return None };
     let value = match item {
         SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => value,
@@ -307,6 +311,25 @@ fn array_of_query(expr: &Expr) -> Option<Expr> {
     }
     *item = SelectItem::UnnamedExpr(Expr::Function(aggregate));
     Some(Expr::Subquery(Box::new(query)))
+}
+
+/// The list of `FROM unnest(list)`.
+fn unnested(from: &[TableWithJoins]) -> Option<Expr> {
+    let [table] = from else { return None };
+    let (name, args) = match &table.relation {
+        TableFactor::Table { name, args: Some(args), .. } => (name, args.args.as_slice()),
+        TableFactor::Function { name, args, .. } => (name, args.as_slice()),
+        _ => return None,
+    };
+    let name = name.0.last().and_then(|part| part.as_ident())?;
+    match args {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))]
+            if name.value.eq_ignore_ascii_case("unnest") =>
+        {
+            Some(list.clone())
+        }
+        _ => None,
+    }
 }
 
 fn function_of(name: &str, args: Vec<Expr>) -> Function {

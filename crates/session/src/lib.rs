@@ -24,13 +24,13 @@ pub use leader::{LeaderConfig, LeaderNode};
 
 /// Blueshift's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The version that Redshift's ODBC driver reads.
-pub(crate) const PADB_VERSION: &str = concat!("1.0.", env!("CARGO_PKG_VERSION"));
+/// The version that Redshift's drivers read: three numbers, of which the last counts up.
+pub(crate) const PADB_VERSION: &str = "1.0.100";
 
 /// What `version()` says: drivers look for the PostgreSQL and Redshift parts.
 pub(crate) fn version() -> String {
     format!(
-        "PostgreSQL 8.0.2 on {}-pc-linux-gnu, compiled by rustc, Redshift 1.0.{VERSION} \
+        "PostgreSQL 8.0.2 on {}-pc-linux-gnu, compiled by rustc, Redshift {PADB_VERSION} \
          (Blueshift {VERSION})",
         std::env::consts::ARCH
     )

@@ -205,14 +205,58 @@ fn refused(statement: &Statement) -> Error {
 /// # Errors
 /// 42704 for an OID that is not served.
 fn wanted_types(oids: &[u32]) -> Result<Vec<SqlType>> {
-    let one = |oid: &u32| {
-        SqlType::from_oid(*oid)
-            .ok_or_else(|| error!(UndefinedObject, "type with OID {oid} does not exist"))
+    let one = |oid: &u32| match SqlType::from_oid(*oid) {
+        Some(SqlType::Decimal { .. }) => Ok(SOME_DECIMAL),
+        Some(sql_type) => Ok(sql_type),
+        None => Err(error!(UndefinedObject, "type with OID {oid} does not exist")),
     };
     oids.iter().map(one).collect()
+}
+
+/// A numeric parameter before its value, and so its scale, is known.
+const SOME_DECIMAL: SqlType = SqlType::Decimal { precision: 38, scale: 18 };
+
+/// The types that the client asked for, numeric ones with the precision of their values: an OID
+/// alone does not say how many digits follow the point, and none may be rounded away.
+pub(crate) fn exact_types(wanted: &[SqlType], values: &[Value]) -> Vec<SqlType> {
+    let one = |(n, sql_type): (usize, &SqlType)| match (sql_type, values.get(n)) {
+        (SqlType::Decimal { .. }, Some(Value::Text(text))) => decimal_of(text).unwrap_or(*sql_type),
+        (SqlType::Decimal { .. }, Some(Value::Decimal { scale, .. })) => {
+            SqlType::Decimal { precision: 38, scale: (*scale).min(37) }
+        }
+        _ => *sql_type,
+    };
+    wanted.iter().enumerate().map(one).collect()
+}
+
+/// The narrowest numeric type of plain digits with a point.
+fn decimal_of(text: &str) -> Option<SqlType> {
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if !whole.chars().chain(fraction.chars()).all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let scale = u8::try_from(fraction.len()).ok().filter(|scale| *scale <= 37)?;
+    let precision = u8::try_from(whole.len() + fraction.len()).ok()?.max(1);
+    (precision <= 38).then_some(SqlType::Decimal { precision, scale })
 }
 
 /// A result column that comes from no table.
 pub(crate) fn column(name: &str, sql_type: SqlType) -> Column {
     Column { name: name.to_owned(), sql_type, origin: None, nullable: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numeric_parameters_keep_their_digits() {
+        let text = |text: &str| [Value::Text(text.to_owned())];
+        let typed = |value: &str| exact_types(&[SOME_DECIMAL], &text(value))[0];
+        assert_eq!(typed("1.50"), SqlType::Decimal { precision: 3, scale: 2 });
+        assert_eq!(typed("-12"), SqlType::Decimal { precision: 2, scale: 0 });
+        assert_eq!(typed("1e5"), SOME_DECIMAL);
+        assert_eq!(exact_types(&[SqlType::Integer], &text("1.5")), [SqlType::Integer]);
+    }
 }

@@ -72,7 +72,8 @@ impl ClientSession {
         values: Vec<Value>,
         run: &Run,
     ) -> Result<Outcome> {
-        let (table, bound) = self.bind_insert(insert, wanted).await?;
+        let exact = super::exact_types(wanted, &values);
+        let (table, bound) = self.bind_insert(insert, &exact).await?;
         let state = self.work.state(&self.leader.catalog);
         let table = self.start_style(table, style_for(&state, &bound.relations, 0))?;
         let rows = self.write_bound(&table, bound, &values, run).await?;

@@ -20,9 +20,11 @@ impl ClientSession {
         run: &Run,
     ) -> Result<Outcome> {
         let state = self.work.state(&self.leader.catalog);
-        let fresh = match fresh.filter(|fresh| fresh.holds(&state, &self.settings)) {
+        let exact = super::exact_types(wanted, &values);
+        let holds = |fresh: &Fresh| exact == wanted && fresh.holds(&state, &self.settings);
+        let fresh = match fresh.filter(holds) {
             Some(fresh) => fresh,
-            None => self.bind_query(query, wanted).await?,
+            None => self.bind_query(query, &exact).await?,
         };
         let columns = Arc::clone(&fresh.columns);
         let options = self.scope(wanted)?.options;

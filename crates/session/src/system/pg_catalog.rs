@@ -309,6 +309,8 @@ const SETTINGS: Columns = &[
     ("source", Text),
     ("min_val", Text),
     ("max_val", Text),
+    ("boot_val", Text),
+    ("reset_val", Text),
 ];
 
 fn settings(context: &SystemContext) -> Rows {
@@ -326,16 +328,18 @@ fn settings(context: &SystemContext) -> Rows {
         let unit = setting.filter(|setting| setting.kind == Kind::DurationMs).map(|_| "ms");
         row![
             &name,
-            value,
+            &value,
             unit,
             "Session",
             setting.map(|setting| setting.about),
             NULL,
             if fixed { "internal" } else { "user" },
             vartype,
-            "session",
+            if setting.is_some_and(|s| s.default == value) { "default" } else { "session" },
             limits.map(|(min, _)| min.to_string()),
             limits.map(|(_, max)| max.to_string()),
+            setting.map(|setting| setting.default),
+            setting.map(|setting| setting.default),
         ]
     })
     .collect()
