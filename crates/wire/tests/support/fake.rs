@@ -203,6 +203,9 @@ impl Session for FakeSession {
                 "current transaction is aborted, commands ignored until end of transaction block"
             );
         }
+        if text.starts_with("FETCH") {
+            fail!(InvalidCursorName, "there is no cursor");
+        }
         let parameters: Vec<SqlType> = parameters(&text, parameter_oids);
         let columns: Option<Arc<[Column]>> = columns(&text, &parameters)?.map(Into::into);
         let plan = Plan { text, columns: columns.clone().unwrap_or_else(|| Arc::new([])) };
