@@ -132,11 +132,8 @@ def run_queries(systems, numbers, runs):
 
 
 def fusion_rows(context, text):
-    rows = []
-    for statement in filter(str.strip, text.split(";")):
-        for batch in context.sql(statement).collect():
-            rows += [tuple(row.values()) for row in batch.to_pylist()]
-    return rows
+    batches = context.sql(text.strip().removesuffix(";")).collect()
+    return [row for batch in batches for row in zip(*(column.to_pylist() for column in batch))]
 
 
 def main():

@@ -160,7 +160,7 @@ fn read(reads: Reads, line: &str) -> Option<Count> {
     let applies = match reads {
         Reads::Cargo => line.starts_with("test result: "),
         Reads::Plain => line.ends_with(" failed") && line.contains(" passed, "),
-        Reads::Pytest => line.contains(" in ") && line.ends_with('s'),
+        Reads::Pytest => line.contains(" in ") && line.ends_with(['s', ')']),
         Reads::Status => false,
     };
     let (passed, failed) = (number_before(line, "passed"), number_before(line, "failed"));
@@ -190,6 +190,7 @@ mod tests {
         assert_eq!(count(Reads::Plain, "7 passed, 0 failed"), Some((7, 0)));
         assert_eq!(count(Reads::Pytest, "2 failed, 3 passed in 0.10s"), Some((3, 2)));
         assert_eq!(count(Reads::Pytest, "1 passed, 1 error in 2.00s"), Some((1, 1)));
+        assert_eq!(count(Reads::Pytest, "4 passed in 118.80s (0:01:58)"), Some((4, 0)));
         assert_eq!(count(Reads::Pytest, "test_a.py ..."), None);
         assert_eq!(count(Reads::Status, "3 passed"), None);
     }
