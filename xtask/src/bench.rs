@@ -8,10 +8,7 @@ use crate::{install, suite};
 /// Builds and runs `bench/tpch.py` with the given arguments.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<bool, String> {
     let python = install::run(root)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--workspace", "--bins"])
-        .current_dir(root)
+    let built = suite::cargo(root, &["build", "--release", "--workspace", "--bins"])
         .status()
         .map_err(|e| format!("cargo build: {e}"))?;
     if !built.success() {

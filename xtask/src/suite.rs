@@ -116,12 +116,25 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
     ]
 }
 
-fn cargo(root: &Path, words: &[&str]) -> Command {
+/// A cargo command of its own, not one of the package that runs it.
+pub(crate) fn cargo(root: &Path, words: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(words).current_dir(root);
+    // What the outer cargo tells about this package would look like a changed environment to
+    // build scripts that watch it (ring's does), and all that depends on them would compile again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if OF_THIS_PACKAGE.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
+
+/// The beginnings of the variables that cargo sets for a program that it runs.
+const OF_THIS_PACKAGE: &[&str] =
+    &["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PRIMARY_"];
 
 /// Where cargo puts what it builds.
 pub(crate) fn target(root: &Path) -> std::path::PathBuf {

@@ -29,6 +29,9 @@ pub use object::{
     PG_CATALOG_SCHEMA_OID, PG_TEMP_SCHEMA_OID, PUBLIC_GRANTEE_OID, PUBLIC_SCHEMA_OID, Privileges,
     Relation, SYSTEM_USER_OID, Schema, SortKey, Table, User, Verifiers, View, ViewColumn,
 };
-pub use op::{DatabaseChange, IdentityNext, Op, SchemaChange, TableChange, UserChange};
+pub use op::{
+    DatabaseChange, IdentityNext, Op, SchemaChange, SegmentDeletes, SegmentName, TableChange,
+    UserChange,
+};
 pub use state::State;
-pub use transaction::Transaction;
+pub use transaction::{Savepoint, Transaction};

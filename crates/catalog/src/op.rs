@@ -3,9 +3,11 @@
 //! Owns what is written in a log record. New fields need a serde default, so that older records
 //! stay readable; a variant is never renamed.
 
+use std::sync::Arc;
+
 use base::SqlType;
 use base::ids::{ColumnId, Oid};
-use base::segment::Segment;
+use base::segment::{Deletes, Segment};
 use serde::{Deserialize, Serialize};
 
 use crate::object::{
@@ -112,6 +114,25 @@ pub enum Op {
         /// The table.
         table: Oid,
     },
+    /// DELETE, UPDATE, MERGE: all deleted rows of some segments, in the place of those recorded
+    /// before. Conflicts with a transaction that deleted from, or replaced, the same segments.
+    DeleteRows {
+        /// The table.
+        table: Oid,
+        /// What is gone from which segment.
+        deletes: Vec<SegmentDeletes>,
+    },
+    /// VACUUM and compaction: segments that hold the rows that those removed held and nothing
+    /// else. Conflicts with a transaction that deleted from, or replaced, the same segments.
+    ReplaceSegments {
+        /// The table.
+        table: Oid,
+        /// What goes.
+        removed: Vec<SegmentName>,
+        /// Their rows.
+        #[serde(with = "crate::stored::segments")]
+        added: Vec<Segment>,
+    },
     /// CREATE USER.
     CreateUser(User),
     /// ALTER USER.
@@ -157,6 +178,30 @@ pub enum Op {
     },
     /// Rows that COPY refused; the newest 10,000 are kept.
     LoadErrors(Vec<LoadError>),
+}
+
+/// A segment of a table, as an operation names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentName {
+    /// Its number in the transaction's own state: where to look first.
+    pub number: u32,
+    /// Its path.
+    pub path: String,
+}
+
+impl From<&Segment> for SegmentName {
+    fn from(segment: &Segment) -> Self {
+        Self { number: segment.number, path: segment.path.clone() }
+    }
+}
+
+/// The deleted rows of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentDeletes {
+    /// The segment.
+    pub segment: SegmentName,
+    /// All its deleted rows.
+    pub deletes: Arc<Deletes>,
 }
 
 /// The next value of an identity column.

@@ -272,12 +272,12 @@ impl State {
         self.load_errors.iter().cloned().collect()
     }
 
-    /// The paths of every segment file that this state names.
+    /// The paths of every data file that this state names.
     pub fn segment_paths(&self) -> impl Iterator<Item = &str> {
         self.contents
             .values()
-            .flat_map(|contents| contents.segments().iter())
-            .map(|segment| segment.path.as_str())
+            .flat_map(|contents| contents.segments())
+            .flat_map(|segment| segment.paths())
     }
 
     pub(crate) fn lookup(&self, namespace: Namespace, name: &str) -> Option<Oid> {

@@ -4,8 +4,10 @@
 //! because JSON holds neither infinities nor every last digit, and a bound that is off by one
 //! bit would skip rows.
 
+use std::sync::Arc;
+
 use base::ids::{ColumnId, SliceId};
-use base::segment::{ColumnStats, Datum, Segment};
+use base::segment::{ColumnStats, Datum, Deletes, Segment};
 use serde::{Deserialize, Serialize};
 
 /// A segment as stored.
@@ -22,6 +24,12 @@ pub(crate) struct SegmentForm {
     #[serde(default, skip_serializing_if = "is_false")]
     o: bool,
     c: Vec<ColumnForm>,
+    #[serde(default, skip_serializing_if = "no_number")]
+    n: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    d: Option<Arc<Deletes>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    i: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +66,10 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+fn no_number(value: &u32) -> bool {
+    *value == 0
+}
+
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -74,6 +86,9 @@ impl From<&Segment> for SegmentForm {
             h: segment.placement,
             o: segment.sorted,
             c: segment.columns.iter().map(ColumnForm::from).collect(),
+            n: segment.number,
+            d: segment.deletes.clone(),
+            i: segment.inline.as_deref().map(hex),
         }
     }
 }
@@ -105,7 +120,7 @@ impl From<&Datum> for DatumForm {
 }
 
 impl SegmentForm {
-    /// The descriptor; `None` when a hexadecimal bound is damaged.
+    /// The descriptor; `None` when hexadecimal digits are damaged.
     pub(crate) fn into_segment(self) -> Option<Segment> {
         let columns = self.c.into_iter().map(ColumnForm::into_stats).collect::<Option<_>>()?;
         Some(Segment {
@@ -118,6 +133,12 @@ impl SegmentForm {
             placement: self.h,
             sorted: self.o,
             columns,
+            number: self.n,
+            deletes: self.d,
+            inline: match self.i {
+                Some(text) => Some(unhex(&text)?.into()),
+                None => None,
+            },
         })
     }
 }
@@ -227,6 +248,12 @@ mod tests {
                 stats(Datum::Bytes(vec![0, 255, 16]), Datum::Bytes(Vec::new())),
                 ColumnStats::default(),
             ],
+            number: 77,
+            deletes: Some(Arc::new(Deletes {
+                rows: 2,
+                bitmap: base::segment::Bitmap::Inline(Arc::from([1, 2, 255])),
+            })),
+            inline: Some(Arc::from([0, 16, 255])),
         };
         let text = serde_json::to_string(&SegmentForm::from(&segment)).unwrap();
         let back: SegmentForm = serde_json::from_str(&text).unwrap();

@@ -56,7 +56,7 @@ pub(crate) fn segment(path: &str) -> Segment {
         footer_checksum: 1,
         placement: 7,
         sorted: true,
-        columns: Vec::new(),
+        ..Segment::default()
     }
 }
 

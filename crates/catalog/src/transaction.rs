@@ -50,6 +50,13 @@ pub struct Transaction {
     ops: Vec<Op>,
 }
 
+/// A place in a transaction to which it can go back.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    state: Arc<State>,
+    ops: usize,
+}
+
 impl Transaction {
     pub(crate) fn begin(ids: &Arc<Ids>, snapshot: Arc<State>) -> Self {
         Self {
@@ -90,6 +97,17 @@ impl Transaction {
         self.state = Arc::new(self.state.with(&op)?);
         self.ops.push(op);
         Ok(())
+    }
+
+    /// Where the transaction stands.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint { state: self.state.clone(), ops: self.ops.len() }
+    }
+
+    /// Takes back every operation since the savepoint, one of this transaction.
+    pub fn roll_back_to(&mut self, savepoint: &Savepoint) {
+        self.state = savepoint.state.clone();
+        self.ops.truncate(savepoint.ops);
     }
 
     /// True when committing it would write nothing.

@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 use base::client::{Column, Value};
-use base::{Result, SqlType, error};
+use base::{Result, SqlState, SqlType, error};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -44,6 +44,10 @@ use crate::functions::moment::Moment;
 use crate::relations::{RelationUse, Relations};
 use crate::text::Source;
 use crate::{error_from_datafusion, guard, parse};
+
+/// The most aliases that a query may use within the select list that makes them; each is put in
+/// its place at the cost of planning once more.
+const ALIASES_MAX: usize = 16;
 
 /// What binding depends on besides the catalog.
 #[derive(Clone)]
@@ -258,7 +262,20 @@ impl<'a> Binder<'a> {
     ) -> Result<LogicalPlan> {
         let mut body = query.body.as_ref().clone();
         rewrite::rewrite(&mut body, &query.source)?;
-        self.plan_body(body, query.source.text(), context, types)
+        let text = query.source.text();
+        let mut inlined = 0;
+        loop {
+            let error = match self.plan_body(body.clone(), text, context, types) {
+                Err(error) if error.sqlstate() == SqlState::UndefinedColumn => error,
+                planned => return planned,
+            };
+            // A name that is no column may be an alias to its left.
+            let name = error.object().column.clone().unwrap_or_default();
+            inlined += 1;
+            if inlined > ALIASES_MAX || !rewrite::inline_alias(&mut body, &name) {
+                return Err(error);
+            }
+        }
     }
 
     /// Plans a rewritten query.

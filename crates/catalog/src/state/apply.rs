@@ -61,6 +61,10 @@ impl State {
                 self.add_segments(*table, segments, identity_next)
             }
             Op::RemoveAllSegments { table } => self.remove_all_segments(*table),
+            Op::DeleteRows { table, deletes } => self.delete_rows(*table, deletes),
+            Op::ReplaceSegments { table, removed, added } => {
+                self.replace_segments(*table, removed, added)
+            }
             Op::CreateUser(user) => self.create_user(user),
             Op::AlterUser { user, change } => self.alter_user(*user, change),
             Op::DropUser { user } => self.drop_user(*user),

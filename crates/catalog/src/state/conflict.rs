@@ -7,7 +7,7 @@ use base::ids::{LogPosition, Oid};
 use base::{Error, Result, Retry, error};
 
 use super::State;
-use crate::op::{Op, TableChange};
+use crate::op::{Op, SegmentName, TableChange};
 
 /// The positions at which an object last changed, by kind of change.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +105,14 @@ impl Conflicts<'_> {
                 Ok(())
             }
             Op::RemoveAllSegments { table } => self.need(*table, Needs::Existence),
+            Op::DeleteRows { table, deletes } => {
+                self.need(*table, Needs::Existence)?;
+                self.same_segments(*table, deletes.iter().map(|one| &one.segment))
+            }
+            Op::ReplaceSegments { table, removed, .. } => {
+                self.need(*table, Needs::Structure)?;
+                self.same_segments(*table, removed.iter())
+            }
             Op::AlterUser { user, .. } | Op::DropUser { user } => {
                 self.need(*user, Needs::Definition)
             }
@@ -114,6 +122,25 @@ impl Conflicts<'_> {
                 self.need(*grantee, Needs::Existence)
             }
         }
+    }
+
+    /// Requires that segments found in the snapshot still have the rows that they had there.
+    fn same_segments<'s>(
+        &self,
+        table: Oid,
+        segments: impl Iterator<Item = &'s SegmentName>,
+    ) -> Result<()> {
+        let Some(old) = self.snapshot.contents.get(&table) else { return Ok(()) };
+        let now = self.head.contents.get(&table);
+        for name in segments {
+            let Some(before) = old.find(name) else { continue };
+            let after = now.and_then(|contents| contents.find(name));
+            if after.is_none_or(|after| after.deletes != before.deletes) {
+                let table = self.snapshot.object_name(table).unwrap_or_default();
+                return Err(conflict(&table, "had rows changed or removed"));
+            }
+        }
+        Ok(())
     }
 
     fn check_alter(&self, table: Oid, change: &TableChange) -> Result<()> {

@@ -44,6 +44,9 @@ pub(crate) enum Item {
         table: Oid,
         segments: u64,
         identities: Vec<(ColumnId, i64)>,
+        /// The highest number of a segment so far.
+        #[serde(default)]
+        numbered: u32,
     },
     Segment(Box<SegmentForm>),
     /// The number of items before it: a list that was cut off is seen.
@@ -84,11 +87,11 @@ impl State {
                     table: *table,
                     segments: contents.len() as u64,
                     identities: contents.identities().collect(),
+                    numbered: contents.numbered(),
                 })
                 .chain(
                     contents
                         .segments()
-                        .iter()
                         .map(|segment| Item::Segment(Box::new(SegmentForm::from(&**segment)))),
                 )
             }))
@@ -100,8 +103,9 @@ struct OpenContents {
     table: Oid,
     /// How many segments there must be.
     count: u64,
-    segments: Vec<Arc<Segment>>,
+    segments: Vec<Segment>,
     identities: Vec<(ColumnId, i64)>,
+    numbered: u32,
 }
 
 /// Puts a state together from its items.
@@ -152,9 +156,9 @@ impl Restore {
             Item::Comment { object, text } => state.comments.insert_mut(object, text),
             Item::Setting { name, value } => state.settings.insert_mut(name, value),
             Item::LoadError(error) => state.load_errors.enqueue_mut(error),
-            Item::Contents { table, segments, identities } => {
-                self.open =
-                    Some(OpenContents { table, count: segments, segments: Vec::new(), identities });
+            Item::Contents { table, segments: count, identities, numbered } => {
+                let segments = Vec::new();
+                self.open = Some(OpenContents { table, count, segments, identities, numbered });
             }
             Item::Segment(_) => {}
             Item::End { items } => {
@@ -204,13 +208,13 @@ impl Restore {
         let Some(open) = &mut self.open else {
             fail!(DataCorrupted, "a segment belongs to no table");
         };
-        open.segments.push(Arc::new(segment));
+        open.segments.push(segment);
         Ok(())
     }
 
     fn close_contents(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        let OpenContents { table, count, segments, identities } = open;
+        let OpenContents { table, count, segments, identities, numbered } = open;
         if count != segments.len() as u64 {
             fail!(
                 DataCorrupted,
@@ -218,9 +222,17 @@ impl Restore {
                 segments.len()
             );
         }
-        let mut contents = Contents::default().with(segments);
+        let mut contents = Contents::default();
+        contents.set_numbered(numbered);
+        for segment in segments {
+            // Checkpoints from before segments had numbers.
+            match segment.number {
+                0 => contents.add(&[segment])?,
+                _ => contents.put(Arc::new(segment)),
+            }
+        }
         for (column, next) in identities {
-            contents = contents.with_identity(column, next);
+            contents.set_identity(column, next);
         }
         self.state.contents.insert_mut(table, Arc::new(contents));
         Ok(())

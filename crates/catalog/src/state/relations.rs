@@ -13,7 +13,7 @@ use super::{Contents, Namespace, State};
 use crate::object::{
     Column, Constraint, DistStyle, Distribution, PG_TEMP_SCHEMA_OID, Relation, SortKey, Table, View,
 };
-use crate::op::{IdentityNext, TableChange};
+use crate::op::{IdentityNext, SegmentDeletes, SegmentName, TableChange};
 
 /// The most columns of a table, as on Redshift.
 const COLUMNS_MAX: usize = 1_600;
@@ -514,6 +514,69 @@ impl State {
         identity_next: &[IdentityNext],
     ) -> Result<()> {
         let table = self.known_table(oid)?;
+        self.check_slices(&table, segments)?;
+        let mut contents = self.contents_of(oid);
+        contents.add(segments)?;
+        for identity in identity_next {
+            let column = table.column_by_id(identity.column).and_then(|column| column.identity);
+            let Some(column) = column else {
+                fail!(InternalError, "column {} is not an identity column", identity.column);
+            };
+            let old = contents.identity_next(identity.column).unwrap_or(column.seed);
+            let further =
+                if column.step < 0 { old.min(identity.next) } else { old.max(identity.next) };
+            contents.set_identity(identity.column, further);
+        }
+        self.contents.insert_mut(oid, Arc::new(contents));
+        self.stamp(oid, |versions, at| {
+            versions.data = at;
+            if !identity_next.is_empty() {
+                versions.identity = at;
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn remove_all_segments(&mut self, oid: Oid) -> Result<()> {
+        self.known_table(oid)?;
+        let emptied = self.contents_of(oid).emptied();
+        self.contents.insert_mut(oid, Arc::new(emptied));
+        self.stamp(oid, |versions, at| versions.data = at);
+        Ok(())
+    }
+
+    pub(super) fn delete_rows(&mut self, oid: Oid, deletes: &[SegmentDeletes]) -> Result<()> {
+        self.known_table(oid)?;
+        let mut contents = self.contents_of(oid);
+        for one in deletes {
+            contents.set_deletes(&one.segment, &one.deletes)?;
+        }
+        self.contents.insert_mut(oid, Arc::new(contents));
+        self.stamp(oid, |versions, at| versions.data = at);
+        Ok(())
+    }
+
+    pub(super) fn replace_segments(
+        &mut self,
+        oid: Oid,
+        removed: &[SegmentName],
+        added: &[Segment],
+    ) -> Result<()> {
+        let table = self.known_table(oid)?;
+        self.check_slices(&table, added)?;
+        let mut contents = self.contents_of(oid);
+        removed.iter().try_for_each(|name| contents.remove(name))?;
+        contents.add(added)?;
+        self.contents.insert_mut(oid, Arc::new(contents));
+        // The rows are the same: what others read stays true.
+        Ok(())
+    }
+
+    fn contents_of(&self, oid: Oid) -> Contents {
+        self.contents.get(&oid).map(|contents| Contents::clone(contents)).unwrap_or_default()
+    }
+
+    fn check_slices(&self, table: &Table, segments: &[Segment]) -> Result<()> {
         let slices = self.slice_count();
         let replicated = table.distribution.effective == DistStyle::All;
         for segment in segments {
@@ -530,35 +593,6 @@ impl State {
                 );
             }
         }
-        let mut contents = match self.contents.get(&oid) {
-            Some(contents) => contents.with(segments.iter().cloned().map(Arc::new)),
-            None => Contents::default().with(segments.iter().cloned().map(Arc::new)),
-        };
-        for identity in identity_next {
-            let column = table.column_by_id(identity.column).and_then(|column| column.identity);
-            let Some(column) = column else {
-                fail!(InternalError, "column {} is not an identity column", identity.column);
-            };
-            let old = contents.identity_next(identity.column).unwrap_or(column.seed);
-            let further =
-                if column.step < 0 { old.min(identity.next) } else { old.max(identity.next) };
-            contents = contents.with_identity(identity.column, further);
-        }
-        self.contents.insert_mut(oid, Arc::new(contents));
-        self.stamp(oid, |versions, at| {
-            versions.data = at;
-            if !identity_next.is_empty() {
-                versions.identity = at;
-            }
-        });
-        Ok(())
-    }
-
-    pub(super) fn remove_all_segments(&mut self, oid: Oid) -> Result<()> {
-        self.known_table(oid)?;
-        let emptied = self.contents.get(&oid).map(|contents| contents.emptied());
-        self.contents.insert_mut(oid, Arc::new(emptied.unwrap_or_default()));
-        self.stamp(oid, |versions, at| versions.data = at);
         Ok(())
     }
 

@@ -259,6 +259,7 @@ fn segment_of(message: SegmentMessage, leading: Option<ColumnId>) -> Result<Segm
         placement: crate::placement::NOT_PLACED,
         sorted: message.sorted,
         columns: stats,
+        ..Segment::default()
     })
 }
 

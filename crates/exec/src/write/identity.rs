@@ -136,17 +136,8 @@ mod tests {
 
     #[test]
     fn the_next_base_is_past_the_fullest_slice() {
-        let segment = |slice, rows| Segment {
-            path: String::new(),
-            slice: Some(SliceId(slice)),
-            rows,
-            bytes: 0,
-            footer_offset: 0,
-            footer_checksum: 0,
-            placement: 0,
-            sorted: true,
-            columns: Vec::new(),
-        };
+        let segment =
+            |slice, rows| Segment { slice: Some(SliceId(slice)), rows, ..Segment::default() };
         let segments = [segment(0, 5), segment(1, 3), segment(1, 4)];
         assert_eq!(next_identity_bases(100, &segments, 2), 114);
     }

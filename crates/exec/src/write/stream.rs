@@ -273,6 +273,7 @@ impl SliceWriter {
             placement,
             sorted: matches!(self.spec.sort, SortBy::Compound(_)),
             columns: encoded.columns.clone(),
+            ..Segment::default()
         }
     }
 

@@ -40,6 +40,59 @@ pub(crate) fn rewrite(query: &mut Query, source: &Source) -> Result<()> {
     }
 }
 
+/// Puts the expression of an earlier alias of the same select list in the place of its name: for
+/// `select 1 as x, x + 1`, once `x` has turned out to be no column. False when no select list has
+/// such an alias and a use of it.
+pub(crate) fn inline_alias(query: &mut Query, name: &str) -> bool {
+    let mut inliner = Inliner { name, found: false };
+    let _ = query.visit(&mut inliner);
+    inliner.found
+}
+
+struct Inliner<'a> {
+    name: &'a str,
+    found: bool,
+}
+
+impl VisitorMut for Inliner<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut meaning: Option<Expr> = None;
+        for item in &mut select.projection {
+            let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
+            if let Some(meaning) = &meaning {
+                let mut named = Named { name: self.name, meaning, found: false };
+                let _ = expr.visit(&mut named);
+                self.found |= named.found;
+            } else if alias.value == self.name {
+                meaning = Some(expr.clone());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Replaces one name by its meaning.
+struct Named<'a> {
+    name: &'a str,
+    meaning: &'a Expr,
+    found: bool,
+}
+
+impl VisitorMut for Named<'_> {
+    type Break = ();
+
+    // After the children, so that the meaning itself is not visited.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Identifier(ident) if ident.value == self.name) {
+            *expr = Expr::Nested(Box::new(self.meaning.clone()));
+            self.found = true;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Rewrites a lone expression in place.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union};
 
 use crate::bind::BinderOptions;
 use crate::bind::context::written_type;
@@ -46,9 +46,13 @@ fn has_recursion(plan: &LogicalPlan) -> Planned<bool> {
     plan.exists(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_))))
 }
 
-/// A node's schema after its expressions changed. DataFusion keeps that of VALUES as it was.
+/// A node's schema after its expressions changed. DataFusion keeps those of VALUES and UNION as
+/// they were.
 fn refresh(node: LogicalPlan) -> Planned<LogicalPlan> {
     match node {
+        LogicalPlan::Union(union) => {
+            Ok(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?))
+        }
         // Cells of one column may differ in what they say of their SQL type: then the types that
         // the planner found hold.
         LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values.clone())

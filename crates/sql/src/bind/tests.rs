@@ -243,7 +243,8 @@ fn names_are_redshifts() {
     assert_eq!(
         names(
             &fake,
-            "select count(*), a + 1, a, a, 1, 1, v::int, 'x'::text, case when true then 1 end from t group by a, v"
+            "select count(*), a + 1, a, a, 1, 1, v::int, 'x'::text, case when true then 1 end \
+             from t group by a, v"
         ),
         ["count", "?column?", "a", "a", "?column?", "?column?", "v", "varchar", "case"]
     );
@@ -342,6 +343,7 @@ fn forms_of_redshift() {
         ("select a from t order by t desc", "3"),
         ("select a from t order by t", "1"),
         ("select pg_catalog.upper('x')", "X"),
+        ("select 1 as x, x + 1 as y, y * 2", "1|2|4"),
         (
             "with recursive r(n) as (select 1 union all select n + 1 from r where n < 5) \
           select max(n) from r",
@@ -360,7 +362,8 @@ fn functions_have_redshifts_meaning() {
             "2024-02-29 00:00:00|2023-12-31 23:30:00",
         ),
         (
-            "select datediff(year, '2008-12-31', '2009-01-01'), datediff(day, '2024-01-01', '2024-03-01')",
+            "select datediff(year, '2008-12-31', '2009-01-01'), datediff(day, '2024-01-01', \
+             '2024-03-01')",
             "1|60",
         ),
         (
@@ -372,7 +375,8 @@ fn functions_have_redshifts_meaning() {
             "2024-02-29|2024-03-07",
         ),
         (
-            "select add_months(date '2023-04-30', 1), months_between(date '2024-03-31', date '2024-02-29')",
+            "select add_months(date '2023-04-30', 1), months_between(date '2024-03-31', date \
+             '2024-02-29')",
             "2023-05-31 00:00:00|1",
         ),
         ("select date '2024-03-01' - date '2024-02-28', date '2024-02-28' + 2", "2|2024-03-01"),
@@ -395,11 +399,13 @@ fn functions_have_redshifts_meaning() {
         ("select nvl(null, 2), nvl2(null, 1, 3), decode(null, 1, 'a', null, 'b', 'c')", "2|3|b"),
         ("select len('abc'), charindex('b', 'abc'), mod(7, 4), concat('a', null)", "3|2|3|NULL"),
         (
-            "select left('abc', 2), right('abc', 2), split_part('a-b', '-', 2), replace('aa', 'a', 'b')",
+            "select left('abc', 2), right('abc', 2), split_part('a-b', '-', 2), replace('aa', \
+             'a', 'b')",
             "ab|bc|b|bb",
         ),
         (
-            "select regexp_substr('ab12', '[0-9]+'), regexp_replace('aXbX', 'X'), regexp_count('aa', 'a')",
+            "select regexp_substr('ab12', '[0-9]+'), regexp_replace('aXbX', 'X'), \
+             regexp_count('aa', 'a')",
             "12|ab|2",
         ),
         (
@@ -407,11 +413,13 @@ fn functions_have_redshifts_meaning() {
             "0cc175b9c0f1b6a831c399e269772661|ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
         ),
         (
-            "select listagg(v, ',') within group (order by v) from (select 'b' as v union all select 'a') t",
+            "select listagg(v, ',') within group (order by v) from (select 'b' as v union all \
+             select 'a') t",
             "a,b",
         ),
         (
-            "select median(x), percentile_cont(0.5) within group (order by x) from (select 1.0::float as x union all select 3) t",
+            "select median(x), percentile_cont(0.5) within group (order by x) from (select \
+             1.0::float as x union all select 3) t",
             "2|2",
         ),
         ("select ratio_to_report(x) over () from (select 4 as x) t", "1"),
@@ -496,7 +504,7 @@ fn target() -> InsertTarget {
 }
 
 fn insert(fake: &Fake, text: &str) -> Result<Vec<RecordBatch>> {
-    let Statement::Insert(statement) = crate::parse(text)? else { panic!("{text}") };
+    let Statement::Insert(statement) = parse(text)? else { panic!("{text}") };
     let bound = Binder::new(fake, options()).insert(&statement, &target())?;
     let next = HashMap::from([(ColumnId(1), 100)]);
     execute(bound.with_values(&[], &next, &options())?)
@@ -553,7 +561,7 @@ fn insert_assigns_and_checks() {
 fn insert_types_its_parameters() {
     let fake = sample();
     let Statement::Insert(statement) =
-        crate::parse("insert into target (n, v, d) values ($1, $2, $3)").unwrap()
+        parse("insert into target (n, v, d) values ($1, $2, $3)").unwrap()
     else {
         panic!("not INSERT");
     };

@@ -7,9 +7,9 @@ use super::datetime::{self, DAY_US};
 
 /// The patterns of a template for dates, the longer first where one begins another.
 const PATTERNS: &[&str] = &[
-    "Y,YYY", "YYYY", "IYYY", "YYY", "IYY", "YY", "IY", "Y", "I", "MONTH", "MON", "MM", "MI", "MS",
+    "Y,YYY", "YYYY", "IYYY", "YYY", "IYY", "YY", "IY", "Y", "MONTH", "MON", "MM", "MI", "MS",
     "DAY", "DDD", "DD", "DY", "D", "ID", "HH24", "HH12", "HH", "SSSS", "SS", "US", "AM", "PM",
-    "A.M.", "P.M.", "BC", "AD", "CC", "Q", "WW", "W", "IW", "J", "RM", "TZ", "OF",
+    "A.M.", "P.M.", "BC", "AD", "CC", "Q", "WW", "W", "IW", "J", "RM", "TZ", "OF", "I",
 ];
 
 /// A piece of a template.
