@@ -14,7 +14,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]   install what the tests need and run all of them
-                       steps: unit, slt, e2e, crash; only by name: unit-all, clippy
+                       steps: unit, clippy, slt, e2e, crash
   tidy                 check floors, sizes and names
   bench [ARGUMENTS]    compare with DuckDB and DataFusion (bench/tpch)
   install              install what the tests need";

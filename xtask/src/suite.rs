@@ -34,16 +34,9 @@ enum Reads {
 
 struct Step {
     name: &'static str,
-    /// Part of a run that names no step.
-    always: bool,
     command: Command,
     reads: Reads,
 }
-
-/// The crates whose unit tests every run builds: those that compile without DataFusion.
-/// `cargo xtask test --only unit-all` builds those of the whole workspace.
-const UNIT_TESTED: &[&str] =
-    &["-p", "base", "-p", "columnar", "-p", "catalog", "-p", "remote", "-p", "wire", "-p", "xtask"];
 
 /// Runs all steps, or the one named; true when nothing failed.
 pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
@@ -56,7 +49,7 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
     }
     let steps: Vec<Step> = steps(root, &python)
         .into_iter()
-        .filter(|step| only.map_or(step.always, |name| name == step.name))
+        .filter(|step| only.is_none_or(|name| name == step.name))
         .collect();
     if steps.is_empty() {
         return Err(format!("there is no step \"{}\"\n{}", only.unwrap_or(""), crate::USAGE));
@@ -91,28 +84,20 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
     vec![
         Step {
             name: "unit",
-            always: true,
-            command: cargo(root, &[&["test", "--release", "--no-fail-fast"], UNIT_TESTED].concat()),
-            reads: Reads::Cargo,
-        },
-        Step {
-            name: "unit-all",
-            always: false,
             command: cargo(root, &["test", "--release", "--workspace", "--no-fail-fast"]),
             reads: Reads::Cargo,
         },
         Step {
             name: "clippy",
-            always: false,
             command: cargo(
                 root,
                 &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
             ),
             reads: Reads::Status,
         },
-        Step { name: "slt", always: true, command: slt, reads: Reads::Plain },
-        Step { name: "e2e", always: true, command: pytest("tests/e2e"), reads: Reads::Pytest },
-        Step { name: "crash", always: true, command: pytest("tests/crash"), reads: Reads::Pytest },
+        Step { name: "slt", command: slt, reads: Reads::Plain },
+        Step { name: "e2e", command: pytest("tests/e2e"), reads: Reads::Pytest },
+        Step { name: "crash", command: pytest("tests/crash"), reads: Reads::Pytest },
     ]
 }
 

@@ -179,11 +179,13 @@ fn functions(name: &str, lines: &[&str], faults: &mut Vec<String>) {
             None if is_function(line) && !line.trim_end().ends_with(['}', ';']) => {
                 start = Some((number, indent));
             }
-            Some((first, depth)) if indent == depth && line.trim_end().ends_with(';') => {
-                // A signature without a body, over several lines.
-                if line.trim_start().starts_with(')') || number == first {
-                    start = None;
-                }
+            // A signature without a body, over several lines.
+            Some((first, depth))
+                if indent == depth
+                    && line.trim_end().ends_with(';')
+                    && (line.trim_start().starts_with(')') || number == first) =>
+            {
+                start = None;
             }
             Some((first, depth)) if indent == depth && line.trim() == "}" => {
                 let length = number - first + 1;
@@ -201,7 +203,7 @@ fn functions(name: &str, lines: &[&str], faults: &mut Vec<String>) {
 }
 
 fn is_function(line: &str) -> bool {
-    let words = line.trim_start().split_whitespace();
+    let words = line.split_whitespace();
     let mut words = words.skip_while(|word| {
         matches!(*word, "async" | "const" | "unsafe" | "extern" | "pub") || word.starts_with("pub(")
     });

@@ -179,10 +179,10 @@ impl Shell {
                 self.statement(&statement).await?;
             }
         }
-        if let Some(file) = &history {
-            if let Err(error) = editor.save_history(file) {
-                render::error_line(&format!("history was not saved: {error}"));
-            }
+        if let Some(file) = &history
+            && let Err(error) = editor.save_history(file)
+        {
+            render::error_line(&format!("history was not saved: {error}"));
         }
         Ok(())
     }
@@ -219,7 +219,6 @@ impl Shell {
     async fn command(&mut self, line: &str) -> Result<Flow> {
         match commands::parse(line, &mut self.settings) {
             commands::Action::Quit => return Ok(Flow::Quit),
-            commands::Action::Nothing => {}
             commands::Action::Say(text) => render::line(&text),
             commands::Action::Query(texts) => {
                 for text in texts {

@@ -289,11 +289,10 @@ impl Session for ClientSession {
     }
 
     async fn prepare(&mut self, text: &str, parameter_oids: &[u32]) -> Result<Prepared> {
-        let result = AssertUnwindSafe(self.prepare_statement(text, parameter_oids))
+        AssertUnwindSafe(self.prepare_statement(text, parameter_oids))
             .catch_unwind()
             .await
-            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-        result
+            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
     }
 
     async fn execute(&mut self, prepared: &Prepared, values: Vec<Value>) -> Result<Outcome> {

@@ -54,8 +54,11 @@ fn check_rules(password: &str) -> Result<()> {
 /// Counts failed logins by user and address and says how long the next try has to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    failures: Mutex<HashMap<(String, Option<IpAddr>), (u32, Instant)>>,
+    failures: Mutex<HashMap<Caller, (u32, Instant)>>,
 }
+
+/// A user's name and the address that the login came from.
+type Caller = (String, Option<IpAddr>);
 
 impl Throttle {
     const ENTRIES_MAX: usize = 10_000;

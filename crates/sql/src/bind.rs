@@ -226,7 +226,7 @@ impl<'a> Binder<'a> {
     /// As [`Binder::query`].
     pub fn scalar(&self, expression: &Expression) -> Result<Expr> {
         let mut expr = expression.expr.as_ref().clone();
-        rewrite::rewrite_expr(&mut expr, &expression.source)?;
+        rewrite::rewrite_expr(&mut expr)?;
         let context = self.context(expression.expr.as_ref(), &expression.source);
         let planner = SqlToRel::new_with_options(&context, parser_options());
         let schema = DFSchema::empty();
@@ -261,7 +261,7 @@ impl<'a> Binder<'a> {
         types: &[Option<SqlType>],
     ) -> Result<LogicalPlan> {
         let mut body = query.body.as_ref().clone();
-        rewrite::rewrite(&mut body, &query.source)?;
+        rewrite::rewrite(&mut body)?;
         let text = query.source.text();
         let mut inlined = 0;
         loop {

@@ -6,7 +6,6 @@ use super::render::{Format, Settings};
 
 /// What a backslash command asks for.
 pub(crate) enum Action {
-    Nothing,
     Quit,
     Say(String),
     /// Statements to run and print, in order.

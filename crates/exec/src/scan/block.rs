@@ -290,6 +290,6 @@ mod tests {
         let Part::Picked { selection, rows: 1 } = &part else {
             panic!("one row of a hundred is picked");
         };
-        assert_eq!(selection.runs().collect::<Vec<_>>(), [114..115]);
+        assert!(selection.runs().eq(std::iter::once(114..115)));
     }
 }

@@ -602,7 +602,7 @@ fn ddl(context: &SystemContext, table: &Table) -> String {
     let quote = base::ident::quote;
     let temporary = if table.temporary.is_some() { "TEMPORARY " } else { "" };
     let schema = quote(&context.namespace_name(table.schema));
-    let mut lines: Vec<String> = table.columns.iter().map(|column| column_ddl(column)).collect();
+    let mut lines: Vec<String> = table.columns.iter().map(column_ddl).collect();
     for constraint in &table.constraints {
         let text = definition(context, table, constraint);
         lines.push(format!("    CONSTRAINT {} {text}", quote(constraint.name())));

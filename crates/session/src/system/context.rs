@@ -149,8 +149,7 @@ impl SystemContext {
     /// User relations, system tables and keys.
     pub(crate) fn relations(&self) -> Vec<AnyRelation> {
         let user = self.user_relations();
-        let keys: Vec<Key> =
-            user.iter().filter_map(Relation::table).flat_map(|table| keys_of(table)).collect();
+        let keys: Vec<Key> = user.iter().filter_map(Relation::table).flat_map(keys_of).collect();
         super::all()
             .map(AnyRelation::System)
             .chain(user.into_iter().map(AnyRelation::User))

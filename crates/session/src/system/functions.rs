@@ -116,7 +116,7 @@ impl LeaderFunction {
         for row in 0..count {
             let arguments: Vec<Argument> =
                 arrays.iter().map(|array| Argument::at(array, row)).collect();
-            let null = arguments.iter().any(|argument| *argument == Argument::Null);
+            let null = arguments.contains(&Argument::Null);
             if null && !self.declaration.takes_null {
                 cells.push(vec![Cell::Null]);
             } else {

@@ -216,7 +216,7 @@ impl Binder<'_> {
         let text = query.source.text();
         let context = self.context(query.body.as_ref(), &query.source);
         let mut body = query.body.as_ref().clone();
-        rewrite::rewrite(&mut body, &query.source)?;
+        rewrite::rewrite(&mut body)?;
         let plan = self.plan_rows(body, text, &context, &known, (table, listed))?;
         let plan = self.analyse(plan).map_err(|e| error_from_datafusion(e, text))?;
         let uses = context.found.into_inner().uses;

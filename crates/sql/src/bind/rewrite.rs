@@ -15,8 +15,6 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use crate::text::Source;
-
 /// Ends the part of an internal column name that a client sees.
 pub(crate) const MARK: char = '\u{1}';
 
@@ -32,9 +30,8 @@ pub(crate) fn shown(name: &str) -> &str {
 ///
 /// # Errors
 /// 0A000 for clauses that are not served.
-pub(crate) fn rewrite(query: &mut Query, source: &Source) -> Result<()> {
-    let mut rewriter = Rewriter { source };
-    match query.visit(&mut rewriter) {
+pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
+    match query.visit(&mut Rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -97,19 +94,16 @@ impl VisitorMut for Named<'_> {
 ///
 /// # Errors
 /// As [`rewrite`].
-pub(crate) fn rewrite_expr(expr: &mut Expr, source: &Source) -> Result<()> {
-    let mut rewriter = Rewriter { source };
-    match expr.visit(&mut rewriter) {
+pub(crate) fn rewrite_expr(expr: &mut Expr) -> Result<()> {
+    match expr.visit(&mut Rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Rewriter<'a> {
-    source: &'a Source,
-}
+struct Rewriter;
 
-impl VisitorMut for Rewriter<'_> {
+impl VisitorMut for Rewriter {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
@@ -228,7 +222,7 @@ const BARE_FUNCTIONS: &[&str] =
 const DATE_PART_FIRST: &[&str] =
     &["dateadd", "datediff", "date_add", "date_diff", "date_part", "pgdate_part", "date_trunc"];
 
-impl Rewriter<'_> {
+impl Rewriter {
     fn select(&self, select: &mut Select) -> Result<()> {
         if !select.connect_by.is_empty() {
             return Err(Error::unsupported("CONNECT BY is not supported")
@@ -242,7 +236,7 @@ impl Rewriter<'_> {
         {
             return Err(Error::unsupported("GROUP BY … WITH is not supported"));
         }
-        name_items(&mut select.projection, self.source);
+        name_items(&mut select.projection);
         Ok(())
     }
 
@@ -326,7 +320,7 @@ fn date_part_argument(function: &mut Function) {
 
 /// Gives every item without a name the name that Redshift would show, and tells equal names
 /// apart by a suffix after [`MARK`].
-fn name_items(items: &mut [SelectItem], source: &Source) {
+fn name_items(items: &mut [SelectItem]) {
     let wildcard = items
         .iter()
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
@@ -334,7 +328,7 @@ fn name_items(items: &mut [SelectItem], source: &Source) {
     for (n, item) in items.iter_mut().enumerate() {
         let (name, alias) = match item {
             SelectItem::UnnamedExpr(expr) => {
-                let name = column_name(expr, source);
+                let name = column_name(expr);
                 let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
                 // After a wildcard the same column may have been there already.
                 let repeated = seen.contains(&name) || (plain && wildcard);
@@ -376,7 +370,7 @@ fn bare_function(expr: &Expr) -> bool {
 
 /// The name of an expression as PostgreSQL makes it: of a column, a function, the column or type
 /// of a cast, `case`, else `?column?`.
-pub(crate) fn column_name(expr: &Expr, source: &Source) -> String {
+pub(crate) fn column_name(expr: &Expr) -> String {
     strong_name(expr).unwrap_or_else(|| match expr {
         Expr::Cast { data_type, .. } => type_label(data_type),
         Expr::Convert { data_type: Some(data_type), .. } => type_label(data_type),
@@ -386,7 +380,7 @@ pub(crate) fn column_name(expr: &Expr, source: &Source) -> String {
             last.unwrap_or_else(|| "case".to_owned())
         }
         Expr::Interval(_) => "interval".to_owned(),
-        Expr::Nested(inner) => column_name(inner, source),
+        Expr::Nested(inner) => column_name(inner),
         _ => UNNAMED.to_owned(),
     })
 }

@@ -355,6 +355,7 @@ fn forms_of_redshift() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn functions_have_redshifts_meaning() {
     for (text, expected) in [
         (
@@ -571,6 +572,7 @@ fn insert_types_its_parameters() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_tpch_queries_bind() {
     let mut fake = Fake::default();
     use SqlType as T;

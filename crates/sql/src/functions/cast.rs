@@ -187,7 +187,7 @@ impl Rules<'_> {
                 Ok(Arc::new(self.text(array)?))
             }
             SqlType::Varbyte(n) => self.bytes(array, n),
-            _ if from_text => self.from_text(&self.text(array)?),
+            _ if from_text => self.parsed(&self.text(array)?),
             SqlType::SmallInt => self.whole::<Int16Type>(array, to),
             SqlType::Integer => self.whole::<Int32Type>(array, to),
             SqlType::BigInt | SqlType::Oid | SqlType::Xid | SqlType::RegProc => {
@@ -351,7 +351,7 @@ impl Rules<'_> {
     }
 
     /// Text read as a value of the type.
-    fn from_text(&self, text: &StringViewArray) -> Result<ArrayRef> {
+    fn parsed(&self, text: &StringViewArray) -> Result<ArrayRef> {
         let session = datetime::Zone::Named(self.zone);
         match self.to {
             SqlType::Boolean => {

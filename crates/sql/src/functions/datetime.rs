@@ -227,7 +227,7 @@ fn split_t(text: &str) -> String {
 
 /// A time's digits and the zone that is written against them.
 fn split_zone(word: &str) -> (&str, Option<&str>) {
-    let at = word.find(|c: char| matches!(c, '+' | '-' | 'Z' | 'z'));
+    let at = word.find(['+', '-', 'Z', 'z']);
     match at {
         Some(at) => (word[..at].trim_end(), Some(&word[at..])),
         None => (word, None),

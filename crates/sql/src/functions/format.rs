@@ -130,7 +130,7 @@ fn print_field(at: NaiveDateTime, name: &str, written: &str, fill: bool, zone: &
     };
     let year = i64::from(if at.year() < 1 { 1 - at.year() } else { at.year() });
     let iso_year = i64::from(at.iso_week().year());
-    let hour12 = i64::from(if at.hour() % 12 == 0 { 12 } else { at.hour() % 12 });
+    let hour12 = i64::from(if at.hour().is_multiple_of(12) { 12 } else { at.hour() % 12 });
     let month = at.month0() as usize;
     let weekday = at.weekday().num_days_from_sunday() as usize;
     let half = if at.hour() < 12 { "AM" } else { "PM" };

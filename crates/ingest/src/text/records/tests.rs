@@ -23,7 +23,8 @@ fn text(fields: usize, escape: bool, remove_quotes: bool) -> Dialect {
     }
 }
 
-type Rows = Vec<Result<Vec<Option<String>>, Fault>>;
+type Row = Result<Vec<Option<String>>, Fault>;
+type Rows = Vec<Row>;
 
 /// All records of `data`, good and bad, in file order.
 fn rows(dialect: Dialect, data: &[u8]) -> Rows {
@@ -52,7 +53,7 @@ fn rows(dialect: Dialect, data: &[u8]) -> Rows {
     rows
 }
 
-fn some(values: &[&str]) -> Result<Vec<Option<String>>, Fault> {
+fn some(values: &[&str]) -> Row {
     Ok(values.iter().map(|v| Some((*v).to_owned())).collect())
 }
 
@@ -98,7 +99,7 @@ fn a_trailing_delimiter_is_allowed_in_text_only() {
 #[test]
 fn removed_quotes_follow_the_manual() {
     let dialect = text(1, false, true);
-    let cases: &[(&[u8], Result<Vec<Option<String>>, Fault>)] = &[
+    let cases: &[(&[u8], Row)] = &[
         (
             b"'The delimiter is a pipe (|) character'",
             some(&["The delimiter is a pipe (|) character"]),
@@ -112,7 +113,12 @@ fn removed_quotes_follow_the_manual() {
         (b"' '", some(&[" "])),
     ];
     for (data, expected) in cases {
-        assert_eq!(rows(dialect, data), [expected.clone()], "{}", String::from_utf8_lossy(data));
+        assert_eq!(
+            rows(dialect, data),
+            std::slice::from_ref(expected),
+            "{}",
+            String::from_utf8_lossy(data)
+        );
     }
 }
 
