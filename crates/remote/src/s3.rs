@@ -9,7 +9,6 @@ use base::{Result, Secret, error, fail};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
 };
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
@@ -180,10 +179,12 @@ pub(crate) fn amazon_s3(
     }
     let region = options.region.as_deref().unwrap_or(DEFAULT_REGION);
     check_region(region)?;
-    let client = ClientOptions::new()
-        .with_allow_http(http)
-        .with_connect_timeout(options.connect_timeout)
-        .with_timeout(options.request_timeout);
+    let connector = Checked {
+        egress: Arc::new(egress.clone()),
+        http,
+        connect_timeout: options.connect_timeout,
+        request_timeout: options.request_timeout,
+    };
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -198,9 +199,9 @@ pub(crate) fn amazon_s3(
         .with_region(region)
         .with_virtual_hosted_style_request(options.is_virtual_hosted())
         .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_client_options(client)
+        .with_client_options(ClientOptions::new().with_allow_http(http))
         .with_retry(retry)
-        .with_http_connector(Checked { egress: Arc::new(egress.clone()) });
+        .with_http_connector(connector);
     if options.endpoint.is_some() {
         let mut url = url;
         if options.is_virtual_hosted() {
@@ -244,13 +245,31 @@ fn check_region(region: &str) -> Result<()> {
 #[derive(Debug)]
 struct Checked {
     egress: Arc<EgressPolicy>,
+    /// Whether requests may go unencrypted.
+    http: bool,
+    connect_timeout: Duration,
+    request_timeout: Duration,
 }
 
 impl HttpConnector for Checked {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
+    /// A client that goes where the request says and nowhere else: a redirect or a proxy of the
+    /// environment would lead to a host that the policy has not seen.
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("blueshift/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.request_timeout)
+            .https_only(!self.http)
+            .http1_only()
+            .build()
+            .map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            })?;
         Ok(HttpClient::new(CheckedService {
-            inner,
+            inner: HttpClient::new(client),
             egress: self.egress.clone(),
             passed: parking_lot::Mutex::new(None),
         }))
