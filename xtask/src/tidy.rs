@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("base", 0),
     ("columnar", 1),
+    ("planner", 1),
     ("catalog", 1),
     ("remote", 1),
     ("sql", 2),

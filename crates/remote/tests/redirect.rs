@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use base::Secret;
-use object_store::path::Path;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use remote::{Access, EgressPolicy, S3Options, SourceUrl, open_source};
 
 /// Answers every request with a redirect to `target`.

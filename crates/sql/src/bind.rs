@@ -27,7 +27,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::Analyzer;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::planner::{ParserOptions, PlannerContext};
 use sqlparser::ast as sqlast;
 use sqlparser::ast::{Visit, Visitor};
 
@@ -228,10 +228,9 @@ impl<'a> Binder<'a> {
         let mut expr = expression.expr.as_ref().clone();
         rewrite::rewrite_expr(&mut expr)?;
         let context = self.context(expression.expr.as_ref(), &expression.source);
-        let planner = SqlToRel::new_with_options(&context, parser_options());
         let schema = DFSchema::empty();
-        planner
-            .sql_to_expr(expr, &schema, &mut PlannerContext::new())
+        let mut scope = PlannerContext::new();
+        planner::expression(&context, parser_options(), expr, &schema, &mut scope)
             .and_then(|expr| semantics::apply_expr(expr, &schema, &self.options))
             .map_err(|e| error_from_datafusion(e, expression.source.text()))
     }
@@ -286,12 +285,9 @@ impl<'a> Binder<'a> {
         context: &Context<'_>,
         types: &[Option<SqlType>],
     ) -> Result<LogicalPlan> {
-        let planner = SqlToRel::new_with_options(context, parser_options());
-        let mut planner_context =
+        let mut scope =
             PlannerContext::new().with_prepare_param_data_types(parameters::fields(types));
-        let statement = sqlast::Statement::Query(Box::new(body));
-        let plan = planner
-            .sql_statement_to_plan_with_context(statement, &mut planner_context)
+        let plan = planner::query(context, parser_options(), body, &mut scope)
             .map_err(|e| error_from_datafusion(e, text))?;
         guard::check_plan(&plan)?;
         semantics::apply(plan, &self.options).map_err(|e| error_from_datafusion(e, text))

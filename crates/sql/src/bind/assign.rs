@@ -235,7 +235,7 @@ impl Binder<'_> {
         (table, listed): (&Table, &[usize]),
     ) -> Result<LogicalPlan> {
         use datafusion::common::DFSchema;
-        use datafusion::sql::planner::{PlannerContext, SqlToRel};
+        use datafusion::sql::planner::PlannerContext;
 
         let SetExpr::Values(values) = *body.body else {
             return Err(Error::internal("INSERT VALUES without VALUES"));
@@ -246,7 +246,7 @@ impl Binder<'_> {
             ));
         }
         let convert = |e| error_from_datafusion(e, text);
-        let planner = SqlToRel::new_with_options(context, super::parser_options());
+        let options = super::parser_options();
         let mut scope =
             PlannerContext::new().with_prepare_param_data_types(parameters::fields(types));
         let schema = DFSchema::empty();
@@ -255,7 +255,8 @@ impl Binder<'_> {
             let mut cells = Vec::with_capacity(row.content.len());
             for (cell, index) in row.content.into_iter().zip(listed) {
                 let column = &table.columns[*index];
-                let cell = planner.sql_to_expr(cell, &schema, &mut scope).map_err(convert)?;
+                let cell = planner::expression(context, options, cell, &schema, &mut scope)
+                    .map_err(convert)?;
                 let cell = semantics::apply_expr(cell, &schema, &self.options).map_err(convert)?;
                 check_cell(&cell, column)?;
                 let to = column.sql_type;
