@@ -1,10 +1,11 @@
 //! Fault points: named places where a test makes the process fail.
 //!
-//! `BLUESHIFT_FAULTS="commit.before_put=kill;segment.put=error(58030)"` arms them at start;
+//! `BLUESHIFT_FAULTS="commit.before_put=kill@2;segment.put=error(58030)"` arms them at start;
+//! `@2` lets the first two passes through, so that a point which the start passes too fails later.
 //! [`set`] arms them in process. An unarmed point costs one relaxed atomic load.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,14 +26,26 @@ pub enum Fault {
 }
 
 static ARMED: AtomicBool = AtomicBool::new(false);
-static POINTS: Mutex<Option<HashMap<String, Fault>>> = Mutex::new(None);
+static POINTS: Mutex<Option<HashMap<String, Armed>>> = Mutex::new(None);
+static HITS: AtomicU64 = AtomicU64::new(0);
+
+/// An armed point.
+struct Armed {
+    fault: Fault,
+    /// Passes that it lets through first.
+    spared: u32,
+}
 
 /// Arms `point`, or disarms it with `None`.
 pub fn set(point: &str, fault: Option<Fault>) {
+    set_after(point, fault, 0);
+}
+
+fn set_after(point: &str, fault: Option<Fault>, spared: u32) {
     let mut points = POINTS.lock();
     let map = points.get_or_insert_with(HashMap::new);
     match fault {
-        Some(fault) => map.insert(point.to_owned(), fault),
+        Some(fault) => map.insert(point.to_owned(), Armed { fault, spared }),
         None => map.remove(point),
     };
     ARMED.store(!map.is_empty(), Ordering::Release);
@@ -42,14 +55,22 @@ pub fn set(point: &str, fault: Option<Fault>) {
 pub fn arm(spec: &str) -> Result<()> {
     for entry in spec.split(';').filter(|entry| !entry.trim().is_empty()) {
         let (point, action) = entry.split_once('=').ok_or_else(|| bad(entry))?;
-        set(point.trim(), Some(parse(action.trim()).ok_or_else(|| bad(entry))?));
+        let (action, spared) = action.split_once('@').unwrap_or((action, "0"));
+        let spared = spared.trim().parse().map_err(|_| bad(entry))?;
+        let fault = parse(action.trim()).ok_or_else(|| bad(entry))?;
+        set_after(point.trim(), Some(fault), spared);
     }
     Ok(())
 }
 
+/// How often an armed point has been passed in this process: a test sees that its fault struck.
+pub fn hits() -> u64 {
+    HITS.load(Ordering::Relaxed)
+}
+
 fn bad(entry: &str) -> Error {
     crate::error!(InvalidParameterValue, "fault \"{entry}\" is not of the form point=action")
-        .hint("Actions are kill, panic, error(SQLSTATE) and delay(milliseconds).")
+        .hint("Actions are kill, panic, error(SQLSTATE), delay(milliseconds); @n spares n passes.")
 }
 
 fn parse(action: &str) -> Option<Fault> {
@@ -70,7 +91,8 @@ pub fn point(name: &str) -> Result<()> {
     if !ARMED.load(Ordering::Acquire) {
         return Ok(());
     }
-    let fault = POINTS.lock().as_ref().and_then(|points| points.get(name).cloned());
+    let fault = due(name);
+    HITS.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
     match fault {
         None => Ok(()),
         Some(Fault::Kill) => std::process::abort(),
@@ -83,6 +105,17 @@ pub fn point(name: &str) -> Result<()> {
     }
 }
 
+/// What the point does this time.
+fn due(name: &str) -> Option<Fault> {
+    let mut points = POINTS.lock();
+    let armed = points.as_mut()?.get_mut(name)?;
+    if armed.spared > 0 {
+        armed.spared -= 1;
+        return None;
+    }
+    Some(armed.fault.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,8 +125,13 @@ mod tests {
         arm("t.one=error(58030); t.two=delay(1)").unwrap();
         assert_eq!(point("t.one").unwrap_err().sqlstate(), SqlState::IoError);
         assert!(point("t.two").is_ok() && point("t.three").is_ok());
+        assert_eq!(hits(), 2);
         set("t.one", None);
         assert!(point("t.one").is_ok());
+        arm("t.late=error(53100)@2").unwrap();
+        assert!(point("t.late").is_ok() && point("t.late").is_ok());
+        assert_eq!(point("t.late").unwrap_err().sqlstate(), SqlState::DiskFull);
+        assert!(arm("a=kill@often").is_err());
         assert!(arm("nonsense").is_err() && arm("a=explode").is_err());
     }
 }

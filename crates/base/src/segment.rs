@@ -14,9 +14,22 @@ use crate::ids::{ColumnId, SliceId};
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Datum {
     Int(i128),
-    Float(f64),
+    /// Serialised as its bits: JSON holds neither infinities nor every last digit.
+    Float(#[serde(with = "float_bits")] f64),
     Text(String),
     Bytes(Vec<u8>),
+}
+
+mod float_bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
 }
 
 /// Statistics of one column in one segment.
@@ -61,6 +74,16 @@ pub struct Deletes {
     pub rows: u64,
     /// Which rows.
     pub bitmap: Bitmap,
+}
+
+impl Deletes {
+    /// The file of a large set.
+    pub fn path(&self) -> Option<&str> {
+        match &self.bitmap {
+            Bitmap::File { path, .. } => Some(path),
+            Bitmap::Inline(_) => None,
+        }
+    }
 }
 
 /// A set of row positions in the portable roaring format, little sets beside their descriptor
@@ -116,10 +139,7 @@ impl Segment {
 
     /// The files that hold it.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        let deletes = self.deletes.as_ref().and_then(|deletes| match &deletes.bitmap {
-            Bitmap::File { path, .. } => Some(path.as_str()),
-            Bitmap::Inline(_) => None,
-        });
+        let deletes = self.deletes.as_ref().and_then(|deletes| deletes.path());
         self.inline.is_none().then_some(self.path.as_str()).into_iter().chain(deletes)
     }
 

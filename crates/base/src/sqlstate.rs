@@ -59,6 +59,7 @@ sqlstates! {
     InvalidPassword = "28P01",
     DependentObjectsStillExist = "2BP01",
     InvalidCursorName = "34000",
+    InvalidSavepointSpecification = "3B001",
     InvalidCatalogName = "3D000",
     InvalidSchemaName = "3F000",
     SerializationFailure = "40001",

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::ids::{Epoch, TxnId};
+use base::ids::{Epoch, LogPosition, TxnId};
 use base::{Result, error};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::commit::{CLOSED, Queue, Request, Rules};
+use crate::collect::Departed;
+use crate::commit::{CLOSED, Message, Queue, Request, Rules};
 use crate::garbage;
+use crate::history::{self, Pins};
+use crate::serializable::Snapshots;
 use crate::state::State;
 use crate::transaction::{Ids, Transaction};
 
@@ -40,6 +43,39 @@ pub struct Options {
     /// The rules of the protocol; only the simulation breaks one.
     #[doc(hidden)]
     pub rules: Rules,
+    /// Where nonces and times come from; only the simulation has its own.
+    #[doc(hidden)]
+    pub source: Source,
+}
+
+/// Nonces and times.
+#[derive(Clone)]
+pub struct Source {
+    pub(crate) nonce: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) now_us: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { nonce: Arc::new(base::rng::u64), now_us: Arc::new(base::clock::now_us) }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl Source {
+    pub(crate) fn nonce(&self) -> u64 {
+        (self.nonce)()
+    }
+
+    /// The wall clock in microseconds since the Unix epoch.
+    pub(crate) fn now_us(&self) -> i64 {
+        (self.now_us)()
+    }
 }
 
 impl Default for Options {
@@ -55,6 +91,7 @@ impl Default for Options {
             retry_delay: Duration::from_millis(200),
             replay_reads: 16,
             rules: Rules::default(),
+            source: Source::default(),
         }
     }
 }
@@ -74,7 +111,12 @@ pub(crate) struct Inner {
     pub(crate) head: RwLock<Arc<State>>,
     /// Why no more is committed, once that is so.
     pub(crate) stopped: Mutex<Option<base::Error>>,
-    queue: mpsc::Sender<Request>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) departed: Departed,
+    pub(crate) pins: Pins,
+    /// Held by the running round of the collector.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    queue: mpsc::Sender<Message>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -103,6 +145,10 @@ impl Catalog {
             epoch: head.epoch(),
             head: RwLock::new(head),
             stopped: Mutex::new(None),
+            snapshots: Arc::default(),
+            departed: Departed::default(),
+            pins: Pins::default(),
+            collecting: tokio::sync::Mutex::new(()),
             queue,
             task: Mutex::new(None),
         });
@@ -123,25 +169,36 @@ impl Catalog {
 
     /// Begins a transaction whose snapshot is the head now.
     pub fn begin(&self) -> Transaction {
-        Transaction::begin(&self.inner.ids, self.head())
+        // The snapshot is known to be open before the head can move on from it.
+        let head = self.inner.head.read();
+        let open = self.inner.snapshots.open(head.position());
+        Transaction::begin(&self.inner.ids, head.clone(), open)
+    }
+
+    /// The position of the oldest snapshot of an open transaction.
+    pub fn oldest_snapshot(&self) -> Option<LogPosition> {
+        self.inner.snapshots.oldest()
     }
 
     /// Commits a transaction and returns the state with it. Going on from here, every
-    /// [`Catalog::head`] has it; a transaction without operations writes nothing.
+    /// [`Catalog::head`] has it; a transaction without operations writes nothing. A serializable
+    /// one has to be committed even if it only read: what it read counts from then on, and may
+    /// turn out not to fit any serial order.
     ///
     /// # Errors
     /// 40001 when a transaction that committed since the snapshot changed what this one relies
-    /// on; 40003 when the outcome is unknown (the only error after which the transaction may
-    /// be found committed); 57P03 when another leader has taken over; 53100 on a full disk.
+    /// on, or, with a detail that begins with 1023, when no serial order is left; 40003 when the
+    /// outcome is unknown (the only error after which the transaction may be found committed);
+    /// 57P03 when another leader has taken over; 53100 on a full disk.
     pub async fn commit(&self, transaction: Transaction) -> Result<Arc<State>> {
-        if transaction.is_empty() {
+        if transaction.is_empty() && !transaction.constrains_others() {
             return Ok(self.head());
         }
         self.check_open()?;
-        let (id, snapshot, ops) = transaction.into_parts();
+        let id = transaction.id();
         let (answer, outcome) = oneshot::channel();
-        let request = Request { id, snapshot, ops, answer };
-        if self.inner.queue.send(request).await.is_err() {
+        let request = Request { transaction: transaction.into_parts(), answer };
+        if self.inner.queue.send(Message::Commit(Box::new(request))).await.is_err() {
             self.check_open()?;
             return Err(closed());
         }
@@ -149,10 +206,19 @@ impl Catalog {
     }
 
     /// The data files of earlier epochs that the head does not name: left behind by loads that
-    /// never committed, or by tables that are gone. Only this leader's own start may remove
-    /// them, before it serves, since nothing then still reads them.
+    /// never committed, or by tables that are gone longer than time travel reaches. Only this
+    /// leader's own start may remove them, before it serves, since nothing then still reads them.
     pub async fn orphans(&self) -> Result<Vec<String>> {
-        garbage::orphans(&*self.inner.store, &self.head(), self.inner.epoch).await
+        let head = self.head();
+        let mut orphans = garbage::orphans(&*self.inner.store, &head, self.inner.epoch).await?;
+        let now_us = self.inner.options.source.now_us();
+        let horizon_us = history::horizon_us(&head, now_us);
+        let keep = self.inner.options.rules.keep_history;
+        if keep && horizon_us < now_us && !orphans.is_empty() {
+            let kept = history::named_since(&*self.inner.store, &head, horizon_us).await?;
+            orphans.retain(|path| !kept.contains(path));
+        }
+        Ok(orphans)
     }
 
     /// Removes data files; those that [`Catalog::orphans`] named.
@@ -167,12 +233,8 @@ impl Catalog {
     /// When the commit queue had panicked.
     pub async fn close(&self) -> Result<()> {
         self.inner.stop(closed());
-        let (answer, outcome) = oneshot::channel();
-        // An empty request marks the end; whatever was sent before it is committed first.
-        let end = Request { id: TxnId(0), snapshot: self.head(), ops: Vec::new(), answer };
-        if self.inner.queue.send(end).await.is_ok() {
-            drop(outcome.await);
-        }
+        // Whatever was sent before it is committed first.
+        drop(self.inner.queue.send(Message::End).await);
         let task = self.inner.task.lock().take();
         match task {
             Some(task) => task.await.map_err(|error| {
@@ -182,7 +244,11 @@ impl Catalog {
         }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
         match &*self.inner.stopped.lock() {
             Some(error) => Err(error.clone()),
             None => Ok(()),

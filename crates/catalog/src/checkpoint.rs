@@ -12,7 +12,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::task::JoinHandle;
 
-use crate::catalog::Options;
+use crate::catalog::{Options, Source};
+use crate::history;
 use crate::record::{checkpoint_path, encode_checkpoint, store_error};
 use crate::state::State;
 
@@ -31,6 +32,7 @@ pub(crate) struct Checkpoints {
     records: u64,
     bytes: u64,
     running: Option<JoinHandle<()>>,
+    source: Source,
 }
 
 impl Checkpoints {
@@ -43,6 +45,7 @@ impl Checkpoints {
             records: since.0,
             bytes: since.1,
             running: None,
+            source: options.source.clone(),
         }
     }
 
@@ -59,10 +62,10 @@ impl Checkpoints {
         self.records = 0;
         self.bytes = 0;
         let store = self.store.clone();
-        let state = state.clone();
+        let (state, source) = (state.clone(), self.source.clone());
         self.running = Some(base::task::spawn("catalog.checkpoint", async move {
             let position = state.position();
-            if let Err(error) = write(&*store, state, checksum).await {
+            if let Err(error) = write(&*store, state, checksum, &source).await {
                 tracing::warn!(%error, %position, "checkpoint failed, the older one holds");
             }
         }));
@@ -76,11 +79,15 @@ impl Checkpoints {
     }
 }
 
-/// Writes a checkpoint and the hint, then removes all but the newest.
-async fn write(store: &dyn ObjectStore, state: Arc<State>, checksum: u32) -> Result<()> {
+/// Writes a checkpoint and the hint, then removes those that neither start nor time travel needs.
+async fn write(
+    store: &dyn ObjectStore,
+    state: Arc<State>,
+    checksum: u32,
+    source: &Source,
+) -> Result<()> {
     let position = state.position();
-    let bytes = encode_checkpoint(&state, base::rng::u64(), checksum)?;
-    drop(state);
+    let bytes = encode_checkpoint(&state, source.nonce(), checksum)?;
     fault::point("checkpoint.before_put")?;
     let path = checkpoint_path(position);
     let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -95,7 +102,9 @@ async fn write(store: &dyn ObjectStore, state: Arc<State>, checksum: u32) -> Res
         .await
         .map_err(|error| store_error(&format!("write {HINT}"), error))?;
     fault::point("checkpoint.before_delete")?;
-    for old in list(store).await?.into_iter().skip(KEPT) {
+    let horizon_us = history::horizon_us(&state, source.now_us());
+    drop(state);
+    for old in superseded(list_with_times(store).await?, horizon_us) {
         let path = checkpoint_path(old);
         match store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -105,17 +114,34 @@ async fn write(store: &dyn ObjectStore, state: Arc<State>, checksum: u32) -> Res
     Ok(())
 }
 
+/// The checkpoints to remove: all older than the two newest and than the one from which the
+/// state at the horizon is read.
+fn superseded(checkpoints: Vec<(LogPosition, i64)>, horizon_us: i64) -> Vec<LogPosition> {
+    // The last modification is not before the state's time.
+    let first = checkpoints.iter().position(|(_, modified_us)| *modified_us <= horizon_us);
+    let kept = first.map_or(checkpoints.len(), |first| (first + 1).max(KEPT));
+    checkpoints.into_iter().skip(kept).map(|(position, _)| position).collect()
+}
+
 /// The positions of the checkpoints in the store, newest first.
 pub(crate) async fn list(store: &dyn ObjectStore) -> Result<Vec<LogPosition>> {
+    let listed = list_with_times(store).await?;
+    Ok(listed.into_iter().map(|(position, _)| position).collect())
+}
+
+/// The same with the time of the last modification in microseconds since the Unix epoch.
+async fn list_with_times(store: &dyn ObjectStore) -> Result<Vec<(LogPosition, i64)>> {
     let files: Vec<_> = store
         .list(Some(&Path::from(CHECKPOINTS)))
         .try_collect()
         .await
         .map_err(|error| store_error("list the checkpoints", error))?;
-    let mut positions: Vec<LogPosition> = files
+    let mut positions: Vec<(LogPosition, i64)> = files
         .iter()
-        .filter_map(|file| file.location.filename()?.parse().ok())
-        .map(LogPosition)
+        .filter_map(|file| {
+            let position = file.location.filename()?.parse().ok()?;
+            Some((LogPosition(position), file.last_modified.timestamp_micros()))
+        })
         .collect();
     positions.sort_unstable_by(|a, b| b.cmp(a));
     Ok(positions)

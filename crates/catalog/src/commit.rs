@@ -7,16 +7,17 @@
 use std::sync::{Arc, Weak};
 
 use base::ids::{LogPosition, TxnId};
-use base::{Error, Result, clock, error, fault};
+use base::{Error, Result, error, fault};
 use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Inner, Options, unknown_outcome};
 use crate::checkpoint::Checkpoints;
-use crate::op::Op;
 use crate::record::{Committed, Header, decode, encode, log_path, store_error};
+use crate::serializable::{Candidate, Graph, Open};
 use crate::state::{Conflicts, State};
+use crate::transaction::Parts;
 
 /// The rules of the protocol, each of which holds in production. The simulation turns one off
 /// at a time and must then see a committed transaction lost or an aborted one alive.
@@ -43,6 +44,16 @@ pub struct Rules {
     pub(crate) epoch_record: bool,
     /// The put fails when the slot is taken.
     pub(crate) put_if_absent: bool,
+    /// The first committer wins.
+    pub(crate) check_conflicts: bool,
+    /// A file stays while a reader may hold a descriptor that names it.
+    pub(crate) wait_for_readers: bool,
+    /// A file stays while another table names it.
+    pub(crate) look_for_names: bool,
+    /// A file is removed only after the log says so.
+    pub(crate) log_intent: bool,
+    /// Files that time travel needs are no orphans.
+    pub(crate) keep_history: bool,
 }
 
 impl Default for Rules {
@@ -58,15 +69,25 @@ impl Default for Rules {
             admit_unknown: true,
             epoch_record: true,
             put_if_absent: true,
+            check_conflicts: true,
+            wait_for_readers: true,
+            look_for_names: true,
+            log_intent: true,
+            keep_history: true,
         }
     }
 }
 
-/// A transaction waiting to be committed; one without operations ends the queue.
+/// What the queue is sent.
+pub(crate) enum Message {
+    Commit(Box<Request>),
+    /// Commit what was sent before, then end.
+    End,
+}
+
+/// A transaction waiting to be committed.
 pub(crate) struct Request {
-    pub(crate) id: TxnId,
-    pub(crate) snapshot: Arc<State>,
-    pub(crate) ops: Vec<Op>,
+    pub(crate) transaction: Parts,
     pub(crate) answer: oneshot::Sender<Result<Arc<State>>>,
 }
 
@@ -143,7 +164,7 @@ impl Slot<'_> {
             tracing::warn!(error = %why, %position, attempts, "outcome of a commit is in doubt");
             self.pause().await;
             if !rules.keep_nonce {
-                self.header.nonce = base::rng::u64();
+                self.header.nonce = self.options.source.nonce();
                 (bytes, checksum) = encode(self.header, self.transactions)?;
             }
         }
@@ -204,36 +225,49 @@ pub(crate) struct Queue {
     /// The checksum of the last record.
     checksum: u32,
     checkpoints: Checkpoints,
+    graph: Graph,
 }
 
 /// A transaction that passed validation.
 struct Staged {
     id: TxnId,
     answer: oneshot::Sender<Result<Arc<State>>>,
+    /// Dropped once the outcome is known.
+    _open: Open,
+}
+
+/// A record in the making.
+struct Group {
+    next: State,
+    transactions: Vec<Committed>,
+    staged: Vec<Staged>,
 }
 
 impl Queue {
     pub(crate) fn new(inner: &Arc<Inner>, checksum: u32, since: (u64, u64)) -> Self {
         let checkpoints = Checkpoints::new(inner.store.clone(), &inner.options, since);
-        Self { inner: Arc::downgrade(inner), checksum, checkpoints }
+        let graph = Graph::new(inner.snapshots.clone());
+        Self { inner: Arc::downgrade(inner), checksum, checkpoints, graph }
     }
 
-    /// Ends with the catalog, or at an empty request.
-    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.recv().await {
+    /// Ends with the catalog, or when it is told to.
+    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(first) = messages.recv().await {
             let Some(inner) = self.inner.upgrade() else { break };
-            let mut group = vec![first];
-            while group.len() < inner.options.group_commit_max.max(1) {
-                match requests.try_recv() {
-                    Ok(request) => group.push(request),
+            let mut received = vec![first];
+            while received.len() < inner.options.group_commit_max.max(1) {
+                match messages.try_recv() {
+                    Ok(message) => received.push(message),
                     Err(_) => break,
                 }
             }
-            let end = group.iter().any(|request| request.ops.is_empty());
-            self.commit(&inner, group).await;
+            let before = received.len();
+            let requests: Vec<Request> = received.into_iter().filter_map(request).collect();
+            let end = requests.len() < before;
+            self.commit(&inner, requests).await;
             if end {
-                requests.close();
-                self.drain(&inner, &mut requests).await;
+                messages.close();
+                self.drain(&inner, &mut messages).await;
                 break;
             }
         }
@@ -241,36 +275,46 @@ impl Queue {
     }
 
     /// What was sent while the end was on its way.
-    async fn drain(&mut self, inner: &Arc<Inner>, requests: &mut mpsc::Receiver<Request>) {
-        while let Some(request) = requests.recv().await {
-            self.commit(inner, vec![request]).await;
+    async fn drain(&mut self, inner: &Arc<Inner>, messages: &mut mpsc::Receiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            self.commit(inner, request(message).into_iter().collect()).await;
         }
     }
 
-    async fn commit(&mut self, inner: &Arc<Inner>, group: Vec<Request>) {
-        let head = inner.head.read().clone();
-        let position = LogPosition(head.position().0 + 1);
-        let mut next = State::clone(&head);
-        next.advance(position);
-        let mut staged = Vec::new();
-        let mut transactions = Vec::new();
-        for request in group.into_iter().filter(|request| !request.ops.is_empty()) {
-            match inner.fenced().map_or_else(|| stage(&next, &request), Err) {
+    /// Validates the requests one after the other, each against the ones before it.
+    fn stage(&mut self, inner: &Inner, head: &State, requests: Vec<Request>) -> Group {
+        let mut next = head.clone();
+        next.advance(LogPosition(head.position().0 + 1));
+        // Time does not go back, whatever the clock does.
+        let at_us = inner.options.source.now_us().max(head.time_us());
+        next.set_time(at_us);
+        let mut group = Group { next, transactions: Vec::new(), staged: Vec::new() };
+        for Request { transaction, answer } in requests {
+            let outcome = match inner.fenced() {
+                Some(error) => Err(error),
+                None => stage(&group.next, &transaction, &mut self.graph, inner),
+            };
+            let Parts { id, ops, open, .. } = transaction;
+            match outcome {
+                Ok(_) if ops.is_empty() => drop(answer.send(Ok(inner.head.read().clone()))),
                 Ok(with) => {
-                    next = with;
-                    transactions.push(Committed {
-                        id: request.id,
-                        at_us: clock::now_us(),
-                        ops: request.ops,
-                    });
-                    staged.push(Staged { id: request.id, answer: request.answer });
+                    group.next = with;
+                    group.transactions.push(Committed { id, at_us, ops });
+                    group.staged.push(Staged { id, answer, _open: open });
                 }
-                Err(error) => drop(request.answer.send(Err(error))),
+                Err(error) => drop(answer.send(Err(error))),
             }
         }
+        group
+    }
+
+    async fn commit(&mut self, inner: &Arc<Inner>, requests: Vec<Request>) {
+        let head = inner.head.read().clone();
+        let Group { next, transactions, mut staged } = self.stage(inner, &head, requests);
         if staged.is_empty() {
             return;
         }
+        let position = next.position();
         let next = Arc::new(next);
         if !inner.options.rules.put_before_answer {
             let answers = staged
@@ -284,7 +328,7 @@ impl Queue {
         let header = Header {
             epoch: inner.epoch,
             position,
-            nonce: base::rng::u64(),
+            nonce: inner.options.source.nonce(),
             previous: self.checksum,
         };
         let slot = Slot {
@@ -294,6 +338,10 @@ impl Queue {
             transactions: &transactions,
         };
         let outcome = slot.fill().await;
+        if matches!(outcome, Ok(Outcome::Mine { .. })) {
+            let ops = transactions.iter().flat_map(|transaction| &transaction.ops);
+            inner.departed.note(&head, &next, ops, next.time_us());
+        }
         self.conclude(inner, next, staged, outcome);
     }
 
@@ -311,6 +359,11 @@ impl Queue {
         };
         match outcome {
             Ok(Outcome::Mine { checksum, bytes }) => {
+                if let Err(error) = fault::point("commit.before_publish") {
+                    // The record stands, and the head cannot go on without it.
+                    inner.stop(stopped(&error));
+                    return answer(&|id| Err(unknown_outcome(id)));
+                }
                 self.checksum = checksum;
                 inner.ids.follow(&next);
                 *inner.head.write() = next.clone();
@@ -344,12 +397,25 @@ impl Queue {
     }
 }
 
+fn request(message: Message) -> Option<Request> {
+    match message {
+        Message::Commit(request) => Some(*request),
+        Message::End => None,
+    }
+}
+
 /// The state with a transaction more.
-fn stage(head: &State, request: &Request) -> Result<State> {
+fn stage(head: &State, transaction: &Parts, graph: &mut Graph, inner: &Inner) -> Result<State> {
     fault::point("commit.before_stage")?;
-    Conflicts { snapshot: &request.snapshot, head }.check(&request.ops)?;
+    let Parts { id, snapshot, ops, reads, open } = transaction;
+    if inner.options.rules.check_conflicts {
+        Conflicts { snapshot, head }.check(ops)?;
+    }
     let mut next = head.clone();
-    request.ops.iter().try_for_each(|op| next.apply(op))?;
+    ops.iter().try_for_each(|op| next.apply(op))?;
+    let reads = open.is_serializable().then(|| reads.clone());
+    graph.admit(&Candidate::new(*id, snapshot, reads, ops), head, next.position())?;
+    inner.departed.enter(ops)?;
     Ok(next)
 }
 

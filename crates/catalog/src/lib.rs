@@ -7,11 +7,14 @@
 
 mod catalog;
 mod checkpoint;
+mod collect;
 mod commit;
 mod garbage;
+mod history;
 pub mod object;
 pub mod op;
 mod record;
+mod serializable;
 mod start;
 mod state;
 mod stored;
@@ -23,6 +26,8 @@ mod simulation;
 mod tests;
 
 pub use catalog::{Catalog, Options};
+pub use collect::Collected;
+pub use history::RETENTION_SETTING;
 pub use object::{
     ADMIN_USER_OID, Cluster, Column, Constraint, DEV_DATABASE_OID, Database, DistStyle,
     Distribution, Grant, INFORMATION_SCHEMA_OID, Identity, Isolation, LOAD_ERRORS_MAX, LoadError,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base::SqlType;
 use base::client::{DigestVerifier, ScramVerifier};
 use base::ids::{ColumnId, Oid, QueryId, SliceId};
+use base::segment::Datum;
 use serde::{Deserialize, Serialize};
 
 /// The user that owns what the system makes (Redshift's `rdsdb`); it cannot log in and is not
@@ -221,6 +222,10 @@ pub struct Column {
     /// What COMMENT ON COLUMN set.
     #[serde(default)]
     pub comment: Option<String>,
+    /// The value of rows older than the column; `None` is NULL. Given when the column is added,
+    /// and never changed: a later DEFAULT is not for older rows.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::stored::datum")]
+    pub fill: Option<Datum>,
 }
 
 /// How an identity column counts.

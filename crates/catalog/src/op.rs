@@ -178,14 +178,23 @@ pub enum Op {
     },
     /// Rows that COPY refused; the newest 10,000 are kept.
     LoadErrors(Vec<LoadError>),
+    /// Files of segments that are gone. Only the catalog's collector writes it.
+    CollectFiles {
+        /// Files that will be removed from the store: no operation may name them again.
+        doomed: Vec<String>,
+        /// Doomed files that have been removed.
+        removed: Vec<String>,
+    },
 }
 
 /// A segment of a table, as an operation names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentName {
     /// Its number in the transaction's own state: where to look first.
+    #[serde(rename = "n")]
     pub number: u32,
     /// Its path.
+    #[serde(rename = "p")]
     pub path: String,
 }
 
@@ -201,6 +210,7 @@ pub struct SegmentDeletes {
     /// The segment.
     pub segment: SegmentName,
     /// All its deleted rows.
+    #[serde(with = "crate::stored::deletes")]
     pub deletes: Arc<Deletes>,
 }
 

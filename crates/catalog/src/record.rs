@@ -3,6 +3,7 @@
 //! Owns the format (`docs/internals/commit-log.md` says it byte by byte) and the refusal of
 //! damaged or newer objects. Knows nothing of when records are written.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 
 use base::ids::{Epoch, LogPosition, TxnId};
@@ -58,6 +59,13 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
 }
 
+impl Record {
+    /// When it was staged, in microseconds since the Unix epoch.
+    pub(crate) fn time_us(&self) -> i64 {
+        self.transactions.iter().map(|transaction| transaction.at_us).max().unwrap_or_default()
+    }
+}
+
 /// `catalog/log/%020d`
 pub(crate) fn log_path(position: LogPosition) -> Path {
     Path::from(format!("catalog/log/{:020}", position.0))
@@ -80,8 +88,7 @@ pub(crate) fn encode(header: Header, transactions: &[Committed]) -> Result<(Byte
         return Err(error!(ProgramLimitExceeded, "the transaction is too large to be committed")
             .detail(format!("Its log record has {raw_bytes} bytes.")));
     }
-    let payload = zstd::bulk::compress(&json, RECORD_LEVEL)
-        .map_err(|error| Error::io("compress a log record", error))?;
+    let payload = compress(&json).map_err(|error| Error::io("compress a log record", error))?;
     Ok(seal(RECORD_MAGIC, header, raw_bytes, &payload))
 }
 
@@ -96,7 +103,7 @@ pub(crate) fn decode(path: &Path, position: LogPosition, bytes: &Bytes) -> Resul
         return Err(damaged("log record", path, "its length is out of bounds"));
     }
     let capacity = usize::try_from(opened.raw_bytes).unwrap_or(usize::MAX);
-    let json = zstd::bulk::decompress(opened.payload, capacity)
+    let json = decompress(opened.payload, capacity)
         .map_err(|error| damaged("log record", path, &error.to_string()))?;
     let transactions = serde_json::from_slice(&json)
         .map_err(|error| damaged("log record", path, &error.to_string()))?;
@@ -162,6 +169,38 @@ pub(crate) fn decode_checkpoint(
         return Err(wrong(&"its content is of another position"));
     }
     Ok((state, opened.header.previous))
+}
+
+thread_local! {
+    /// Made once for each thread: making one takes longer than compressing a small record.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        const { RefCell::new(None) };
+}
+
+fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => zstd::bulk::Compressor::new(RECORD_LEVEL)?,
+        };
+        let payload = compressor.compress(bytes)?;
+        *kept = Some(compressor);
+        Ok(payload)
+    })
+}
+
+fn decompress(bytes: &[u8], capacity: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = match kept.take() {
+            Some(decompressor) => decompressor,
+            None => zstd::bulk::Decompressor::new()?,
+        };
+        let payload = decompressor.decompress(bytes, capacity)?;
+        *kept = Some(decompressor);
+        Ok(payload)
+    })
 }
 
 fn seal(magic: [u8; 4], header: Header, raw_bytes: u64, payload: &[u8]) -> (Bytes, u32) {
@@ -256,6 +295,7 @@ pub(crate) fn replay(state: &mut State, previous: u32, record: &Record) -> Resul
         return Err(damaged("log record", &path, "it does not follow the record before it"));
     }
     state.advance(record.header.position);
+    state.set_time(record.time_us());
     for transaction in &record.transactions {
         for op in &transaction.ops {
             state.apply(op).map_err(|error| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::ids::LogPosition;
-use base::{Result, clock, error, fail, fault};
+use base::{Result, error, fail, fault};
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
@@ -34,7 +34,8 @@ pub(crate) struct Started {
 
 /// Reads the catalog and appends this leader's epoch record.
 pub(crate) async fn start(store: &Arc<dyn ObjectStore>, options: &Options) -> Result<Started> {
-    test_put_if_absent(&**store).await?;
+    fault::point("start.before_test")?;
+    test_put_if_absent(&**store, options).await?;
     let mut started = read(&**store, options).await?;
     if !options.rules.epoch_record && started.state.cluster().is_some() {
         return Ok(started);
@@ -50,8 +51,8 @@ pub(crate) async fn start(store: &Arc<dyn ObjectStore>, options: &Options) -> Re
 }
 
 /// Creates the same object twice: the second time must fail.
-async fn test_put_if_absent(store: &dyn ObjectStore) -> Result<()> {
-    let path = Path::from(format!("catalog/selftest-{:016x}", base::rng::u64()));
+async fn test_put_if_absent(store: &dyn ObjectStore, options: &Options) -> Result<()> {
+    let path = Path::from(format!("catalog/selftest-{:016x}", options.source.nonce()));
     let what = |error| store_error("write to the store", error);
     let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     let payload = PutPayload::from_static(b"put-if-absent");
@@ -74,6 +75,7 @@ async fn test_put_if_absent(store: &dyn ObjectStore) -> Result<()> {
 async fn read(store: &dyn ObjectStore, options: &Options) -> Result<Started> {
     fault::point("start.before_read")?;
     let mut started = newest_checkpoint(store).await?;
+    fault::point("start.before_replay")?;
     catch_up(store, options, &mut started).await?;
     Ok(started)
 }
@@ -168,14 +170,15 @@ fn apply(started: &mut Started, record: Record) -> Result<()> {
 async fn claim(store: &dyn ObjectStore, options: &Options, started: &mut Started) -> Result<bool> {
     let position = LogPosition(started.state.position().0 + 1);
     let epoch = started.state.epoch().0 + 1;
-    let at_us = clock::now_us();
+    let source = &options.source;
+    let at_us = source.now_us().max(started.state.time_us());
     let mut ops = Vec::new();
     if started.state.cluster().is_none() {
         if position != LogPosition(1) {
             return Err(damaged("log record", &log_path(LogPosition(1)), "it makes no cluster"));
         }
         ops.push(Op::CreateCluster(Cluster {
-            id: format!("{:016x}{:016x}", base::rng::u64(), base::rng::u64()),
+            id: format!("{:016x}{:016x}", source.nonce(), source.nonce()),
             slices: options.slices,
             created_us: at_us,
         }));
@@ -185,7 +188,7 @@ async fn claim(store: &dyn ObjectStore, options: &Options, started: &mut Started
     let header = Header {
         epoch: base::ids::Epoch(epoch),
         position,
-        nonce: base::rng::u64(),
+        nonce: source.nonce(),
         previous: started.checksum,
     };
     fault::point("start.before_epoch")?;
@@ -201,7 +204,11 @@ async fn claim(store: &dyn ObjectStore, options: &Options, started: &mut Started
 }
 
 /// An object's bytes; `None` when it is absent.
-async fn fetch(store: &dyn ObjectStore, path: &Path, kind: &str) -> Result<Option<Bytes>> {
+pub(crate) async fn fetch(
+    store: &dyn ObjectStore,
+    path: &Path,
+    kind: &str,
+) -> Result<Option<Bytes>> {
     let what = || format!("read {kind} {path}");
     match store.get(path).await {
         Err(object_store::Error::NotFound { .. }) => Ok(None),

@@ -21,6 +21,7 @@ pub(crate) use contents::Contents;
 pub(crate) use image::{Item, Restore};
 
 use crate::object::{Cluster, Database, Grant, LoadError, Privileges, Relation, Schema, User};
+use crate::op::SegmentName;
 
 /// A persistent ordered map.
 pub(crate) type Map<K, V> = RedBlackTreeMapSync<K, V>;
@@ -42,6 +43,8 @@ pub(crate) enum Namespace {
 #[derive(Clone)]
 pub struct State {
     position: LogPosition,
+    /// When the record at the position was staged.
+    time_us: i64,
     epoch: Epoch,
     cluster: Option<Arc<Cluster>>,
     next_oid: Oid,
@@ -57,6 +60,8 @@ pub struct State {
     comments: Map<Oid, Arc<str>>,
     settings: Map<String, String>,
     load_errors: QueueSync<Arc<LoadError>>,
+    /// Files that are being removed.
+    doomed: RedBlackTreeSetSync<Arc<str>>,
     versions: Map<Oid, Versions>,
 }
 
@@ -64,6 +69,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             position: LogPosition(0),
+            time_us: 0,
             epoch: Epoch(0),
             cluster: None,
             next_oid: base::ids::FIRST_USER_OID,
@@ -78,6 +84,7 @@ impl Default for State {
             comments: Map::new_sync(),
             settings: Map::new_sync(),
             load_errors: QueueSync::new_sync(),
+            doomed: RedBlackTreeSetSync::new_sync(),
             versions: Map::new_sync(),
         }
     }
@@ -97,6 +104,11 @@ impl State {
     /// The position of the last record in it; 0 when there is none.
     pub fn position(&self) -> LogPosition {
         self.position
+    }
+
+    /// When the last record in it was staged, in microseconds since the Unix epoch.
+    pub fn time_us(&self) -> i64 {
+        self.time_us
     }
 
     /// The epoch of the newest leader that wrote into it.
@@ -274,10 +286,58 @@ impl State {
 
     /// The paths of every data file that this state names.
     pub fn segment_paths(&self) -> impl Iterator<Item = &str> {
-        self.contents
-            .values()
-            .flat_map(|contents| contents.segments())
-            .flat_map(|segment| segment.paths())
+        self.all_segments().flat_map(|segment| segment.paths())
+    }
+
+    /// The files that are being removed.
+    pub(crate) fn doomed(&self) -> impl Iterator<Item = &str> {
+        self.doomed.iter().map(|path| &**path)
+    }
+
+    pub(crate) fn is_doomed(&self, path: &str) -> bool {
+        self.doomed.contains(path)
+    }
+
+    pub(crate) fn has_contents(&self, table: Oid) -> bool {
+        self.contents.contains_key(&table)
+    }
+
+    pub(crate) fn tables_with_contents(&self) -> impl Iterator<Item = Oid> {
+        self.contents.keys().copied()
+    }
+
+    /// Every segment of every table.
+    pub(crate) fn all_segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.contents.values().flat_map(|contents| contents.segments())
+    }
+
+    pub(crate) fn segments_of(&self, table: Oid) -> impl Iterator<Item = &Arc<Segment>> {
+        self.contents.get(&table).into_iter().flat_map(|contents| contents.segments())
+    }
+
+    /// A segment that an operation names, unless it joined the table after this state.
+    pub(crate) fn known_segment(&self, table: Oid, name: &SegmentName) -> Option<&Arc<Segment>> {
+        let contents = self.contents.get(&table)?;
+        if name.number > contents.numbered() { None } else { contents.find(name) }
+    }
+
+    /// The segment of a number, if it has this path.
+    pub(crate) fn segment_at(&self, table: Oid, number: u32, path: &str) -> Option<&Arc<Segment>> {
+        self.contents.get(&table)?.at(number).filter(|segment| segment.path == path)
+    }
+
+    /// The highest number that a segment of the table ever had.
+    pub(crate) fn last_number(&self, table: Oid) -> u32 {
+        self.contents.get(&table).map_or(0, |contents| contents.numbered())
+    }
+
+    /// The segments that joined a table after the one of a number.
+    pub(crate) fn segments_after(
+        &self,
+        table: Oid,
+        number: u32,
+    ) -> impl Iterator<Item = &Arc<Segment>> {
+        self.contents.get(&table).into_iter().flat_map(move |contents| contents.after(number))
     }
 
     pub(crate) fn lookup(&self, namespace: Namespace, name: &str) -> Option<Oid> {

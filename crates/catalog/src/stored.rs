@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use base::ids::{ColumnId, SliceId};
-use base::segment::{ColumnStats, Datum, Deletes, Segment};
+use base::segment::{Bitmap, ColumnStats, Datum, Deletes, Segment};
 use serde::{Deserialize, Serialize};
 
 /// A segment as stored.
@@ -27,7 +27,7 @@ pub(crate) struct SegmentForm {
     #[serde(default, skip_serializing_if = "no_number")]
     n: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    d: Option<Arc<Deletes>>,
+    d: Option<DeletesForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     i: Option<String>,
 }
@@ -48,6 +48,21 @@ struct ColumnForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     d: Option<u64>,
     b: u64,
+}
+
+/// The deleted rows of a segment: `i` the bitmap itself in hexadecimal, or `f`, `b` and `k` the
+/// path, bytes and checksum of its file.
+#[derive(Serialize, Deserialize)]
+struct DeletesForm {
+    r: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    i: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    f: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    b: u64,
+    #[serde(default, skip_serializing_if = "no_number")]
+    k: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,9 +102,31 @@ impl From<&Segment> for SegmentForm {
             o: segment.sorted,
             c: segment.columns.iter().map(ColumnForm::from).collect(),
             n: segment.number,
-            d: segment.deletes.clone(),
+            d: segment.deletes.as_deref().map(DeletesForm::from),
             i: segment.inline.as_deref().map(hex),
         }
+    }
+}
+
+impl From<&Deletes> for DeletesForm {
+    fn from(deletes: &Deletes) -> Self {
+        let (i, f, b, k) = match &deletes.bitmap {
+            Bitmap::Inline(bytes) => (Some(hex(bytes)), None, 0, 0),
+            Bitmap::File { path, bytes, checksum } => (None, Some(path.clone()), *bytes, *checksum),
+        };
+        Self { r: deletes.rows, i, f, b, k }
+    }
+}
+
+impl DeletesForm {
+    /// The rows; `None` when the form is damaged.
+    fn into_deletes(self) -> Option<Deletes> {
+        let bitmap = match (self.i, self.f) {
+            (Some(text), None) => Bitmap::Inline(unhex(&text)?.into()),
+            (None, Some(path)) => Bitmap::File { path, bytes: self.b, checksum: self.k },
+            _ => return None,
+        };
+        Some(Deletes { rows: self.r, bitmap })
     }
 }
 
@@ -120,7 +157,7 @@ impl From<&Datum> for DatumForm {
 }
 
 impl SegmentForm {
-    /// The descriptor; `None` when hexadecimal digits are damaged.
+    /// The descriptor; `None` when hexadecimal digits or deleted rows are damaged.
     pub(crate) fn into_segment(self) -> Option<Segment> {
         let columns = self.c.into_iter().map(ColumnForm::into_stats).collect::<Option<_>>()?;
         Some(Segment {
@@ -134,7 +171,10 @@ impl SegmentForm {
             sorted: self.o,
             columns,
             number: self.n,
-            deletes: self.d,
+            deletes: match self.d {
+                Some(form) => Some(Arc::new(form.into_deletes()?)),
+                None => None,
+            },
             inline: match self.i {
                 Some(text) => Some(unhex(&text)?.into()),
                 None => None,
@@ -181,13 +221,16 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
         return None;
     }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 /// `#[serde(with)]` for a list of segments.
@@ -207,8 +250,56 @@ pub(crate) mod segments {
     ) -> Result<Vec<Segment>, D::Error> {
         Vec::<SegmentForm>::deserialize(input)?
             .into_iter()
-            .map(|form| form.into_segment().ok_or_else(|| D::Error::custom("damaged bound")))
+            .map(|form| form.into_segment().ok_or_else(|| D::Error::custom("damaged segment")))
             .collect()
+    }
+}
+
+/// `#[serde(with)]` for the deleted rows of a segment.
+pub(crate) mod deletes {
+    use std::sync::Arc;
+
+    use base::segment::Deletes;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::DeletesForm;
+
+    pub(crate) fn serialize<S: Serializer>(
+        deletes: &Arc<Deletes>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        DeletesForm::from(&**deletes).serialize(out)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Arc<Deletes>, D::Error> {
+        let deletes = DeletesForm::deserialize(input)?.into_deletes();
+        deletes.map(Arc::new).ok_or_else(|| D::Error::custom("damaged deleted rows"))
+    }
+}
+
+/// `#[serde(with)]` for a value that rows may have.
+pub(crate) mod datum {
+    use base::segment::Datum;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{DatumForm, bound};
+
+    pub(crate) fn serialize<S: Serializer>(
+        datum: &Option<Datum>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        datum.as_ref().map(DatumForm::from).serialize(out)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Option<Datum>, D::Error> {
+        let form = Option::<DatumForm>::deserialize(input)?;
+        bound(form).ok_or_else(|| D::Error::custom("damaged value"))
     }
 }
 
@@ -251,7 +342,7 @@ mod tests {
             number: 77,
             deletes: Some(Arc::new(Deletes {
                 rows: 2,
-                bitmap: base::segment::Bitmap::Inline(Arc::from([1, 2, 255])),
+                bitmap: Bitmap::Inline(Arc::from([1, 2, 255])),
             })),
             inline: Some(Arc::from([0, 16, 255])),
         };
@@ -264,8 +355,30 @@ mod tests {
     }
 
     #[test]
+    fn deleted_rows_are_stored_compactly() {
+        let path = "data/1/1-2-0003-0.del".to_owned();
+        for (bitmap, text) in [
+            (Bitmap::Inline(Arc::from([0, 16, 255])), r#"{"r":3,"i":"0010ff"}"#),
+            (
+                Bitmap::File { path, bytes: 9, checksum: 7 },
+                r#"{"r":3,"f":"data/1/1-2-0003-0.del","b":9,"k":7}"#,
+            ),
+        ] {
+            let deletes = Deletes { rows: 3, bitmap };
+            let form = DeletesForm::from(&deletes);
+            assert_eq!(serde_json::to_string(&form).unwrap(), text);
+            assert_eq!(form.into_deletes().unwrap(), deletes);
+        }
+        for text in [r#"{"r":1}"#, r#"{"r":1,"i":"0"}"#, r#"{"r":1,"i":"00","f":"x"}"#] {
+            let form: DeletesForm = serde_json::from_str(text).unwrap();
+            assert!(form.into_deletes().is_none(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_damaged_bound_is_refused() {
         assert!(unhex("0g").is_none() && unhex("123").is_none() && unhex("é").is_none());
+        assert!(unhex("0G").is_none() && unhex("").is_some_and(|bytes| bytes.is_empty()));
         assert!(bound(Some(DatumForm::Hex("zz".to_owned()))).is_none());
     }
 }

@@ -1,8 +1,12 @@
 //! Tests of the catalog as its users see it, and what they share.
 
 mod ddl;
+mod garbage;
+mod history;
 mod log;
 mod replay;
+mod rows;
+mod serializable;
 
 use std::sync::Arc;
 
@@ -12,7 +16,7 @@ use base::segment::Segment;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::record::{decode, log_path, replay};
+use crate::record::{Record, decode, log_path, replay};
 use crate::{
     Catalog, Column, DistStyle, Distribution, Options, PUBLIC_SCHEMA_OID, SYSTEM_USER_OID, State,
     Table,
@@ -29,6 +33,7 @@ pub(crate) fn column(id: u32, name: &str, sql_type: SqlType) -> Column {
         encode: None,
         case_insensitive: false,
         comment: None,
+        fill: None,
     }
 }
 
@@ -80,6 +85,15 @@ pub(crate) async fn same_without_checkpoints(
     store: Arc<dyn ObjectStore>,
     head: &State,
 ) -> Result<(), String> {
+    replay_all(store, head, |_| Ok(())).await
+}
+
+/// The same, showing every record to `look`.
+pub(crate) async fn replay_all(
+    store: Arc<dyn ObjectStore>,
+    head: &State,
+    mut look: impl FnMut(&Record) -> Result<(), String>,
+) -> Result<(), String> {
     let mut state = State::default();
     let mut previous = 0;
     for position in 1..=head.position().0 {
@@ -91,6 +105,7 @@ pub(crate) async fn same_without_checkpoints(
         };
         let record = decode(&path, position, &bytes).map_err(|error| format!("{error:?}"))?;
         replay(&mut state, previous, &record).map_err(|error| format!("{error:?}"))?;
+        look(&record)?;
         previous = record.checksum;
     }
     if image(&state) != image(head) {

@@ -3,7 +3,7 @@
 //! Owns ids given to transactions and objects. Nothing here is visible to others before
 //! [`crate::Catalog::commit`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::object::Relation;
 use crate::op::Op;
+use crate::serializable::Open;
 use crate::state::State;
 
 /// The ids that a leader has given in its epoch.
@@ -48,6 +49,21 @@ pub struct Transaction {
     snapshot: Arc<State>,
     state: Arc<State>,
     ops: Vec<Op>,
+    reads: BTreeSet<Oid>,
+    /// Tables whose segments were taken over from the head, and after how many operations.
+    followed: Vec<(Oid, usize)>,
+    open: Open,
+}
+
+/// What is left of a transaction that is being committed.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) id: TxnId,
+    pub(crate) snapshot: Arc<State>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) reads: BTreeSet<Oid>,
+    /// Keeps the snapshot open until the outcome is known.
+    pub(crate) open: Open,
 }
 
 /// A place in a transaction to which it can go back.
@@ -58,14 +74,48 @@ pub struct Savepoint {
 }
 
 impl Transaction {
-    pub(crate) fn begin(ids: &Arc<Ids>, snapshot: Arc<State>) -> Self {
+    pub(crate) fn begin(ids: &Arc<Ids>, snapshot: Arc<State>, open: Open) -> Self {
         Self {
             id: TxnId(ids.next_txn.fetch_add(1, Ordering::Relaxed)),
             ids: ids.clone(),
             state: snapshot.clone(),
             snapshot,
             ops: Vec::new(),
+            reads: BTreeSet::new(),
+            followed: Vec::new(),
+            open,
         }
+    }
+
+    /// Takes over the segments that `head`, a later state, has for a table when they hold the
+    /// very rows of the snapshot: what compaction did meanwhile is then no conflict. Does
+    /// nothing when the table changed, or this transaction changed it.
+    pub fn follow(&mut self, table: Oid, head: &State) {
+        if !head.changed_since(table, &self.snapshot)
+            && self.state.has_contents_of(&self.snapshot, table)
+            && !head.has_contents_of(&self.snapshot, table)
+        {
+            self.snapshot = Arc::new(self.snapshot.with_contents_of(head, table));
+            self.state = Arc::new(self.state.with_contents_of(head, table));
+            self.followed.push((table, self.ops.len()));
+        }
+    }
+
+    /// Asks for SERIALIZABLE or, from the start, SNAPSHOT: the level of the session's database,
+    /// to be set before the first statement.
+    pub fn set_serializable(&mut self, serializable: bool) {
+        self.open.set_serializable(serializable);
+    }
+
+    /// Notes tables that the transaction reads, also those behind views and those read to
+    /// change them. Counts under SERIALIZABLE, and beyond a savepoint that is rolled back.
+    pub fn read(&mut self, tables: impl IntoIterator<Item = Oid>) {
+        self.reads.extend(tables);
+    }
+
+    /// True when its commit matters to others although it writes nothing.
+    pub(crate) fn constrains_others(&self) -> bool {
+        self.open.is_serializable() && !self.reads.is_empty()
     }
 
     /// Its id, unique in the epoch.
@@ -104,10 +154,15 @@ impl Transaction {
         Savepoint { state: self.state.clone(), ops: self.ops.len() }
     }
 
-    /// Takes back every operation since the savepoint, one of this transaction.
+    /// Takes back every operation since the savepoint: one of this transaction, and made before
+    /// any that was rolled back to since.
     pub fn roll_back_to(&mut self, savepoint: &Savepoint) {
         self.state = savepoint.state.clone();
         self.ops.truncate(savepoint.ops);
+        // A table followed since then was untouched at the savepoint.
+        for (table, _) in self.followed.iter().filter(|(_, ops)| *ops >= savepoint.ops) {
+            self.state = Arc::new(self.state.with_contents_of(&self.snapshot, *table));
+        }
     }
 
     /// True when committing it would write nothing.
@@ -154,7 +209,8 @@ impl Transaction {
         Ok(first)
     }
 
-    pub(crate) fn into_parts(self) -> (TxnId, Arc<State>, Vec<Op>) {
-        (self.id, self.snapshot, self.ops)
+    pub(crate) fn into_parts(self) -> Parts {
+        let Transaction { id, snapshot, ops, reads, open, .. } = self;
+        Parts { id, snapshot, ops, reads, open }
     }
 }

@@ -19,14 +19,14 @@ type StoreResult<T> = object_store::Result<T>;
 
 /// A small deterministic generator (splitmix64).
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,7 +34,7 @@ impl Dice {
         (z ^ (z >> 31)) % n
     }
 
-    pub(super) fn percent(&mut self, n: u64) -> bool {
+    pub(crate) fn percent(&mut self, n: u64) -> bool {
         self.below(100) < n
     }
 }
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) creates: bool,
     /// Percent of requests that go wrong.
     pub(super) trouble: u64,
+    /// How many requests there were.
+    pub(super) requests: u64,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Shared {
             syncs,
             creates: true,
             trouble: 0,
+            requests: 0,
         }))
     }
 
@@ -75,6 +78,11 @@ impl Shared {
 
     pub(super) fn exists(&self, path: &str) -> bool {
         self.visible(path).is_some()
+    }
+
+    /// Everything that would survive.
+    pub(super) fn image(&self) -> BTreeMap<String, Bytes> {
+        self.durable.clone()
     }
 
     pub(super) fn count(&self, prefix: &str) -> u64 {
@@ -99,11 +107,12 @@ impl Shared {
         }
     }
 
+    /// Requests on their way arrive before it or never: a disk takes none afterwards.
     pub(super) fn power_loss(&mut self) {
-        self.volatile.clear();
         if self.dice.percent(50) {
             self.deliver();
         }
+        self.volatile.clear();
         self.delayed.clear();
     }
 
@@ -125,7 +134,7 @@ impl Shared {
 /// are never answered again.
 pub(crate) struct Client {
     pub(crate) shared: Arc<Mutex<Shared>>,
-    pub(super) fuse: Mutex<u64>,
+    fuse: Mutex<u64>,
 }
 
 impl fmt::Debug for Client {
@@ -160,6 +169,11 @@ impl Client {
         Arc::new(Client { shared: shared.clone(), fuse: Mutex::new(fuse) })
     }
 
+    /// Ends the process.
+    pub(super) fn die(&self) {
+        *lock(&self.fuse) = 0;
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         *lock(&self.fuse) == 0
     }
@@ -172,6 +186,9 @@ impl Client {
             *fuse = left.saturating_sub(1);
             left
         };
+        if left > 0 {
+            lock(&self.shared).requests += 1;
+        }
         match left {
             0 => std::future::pending().await,
             1 => Life::Dies,

@@ -38,6 +38,11 @@ impl State {
         self.position = position;
     }
 
+    /// Notes when the record was staged; time never goes back in the log.
+    pub(crate) fn set_time(&mut self, time_us: i64) {
+        self.time_us = self.time_us.max(time_us);
+    }
+
     pub(crate) fn apply(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::CreateCluster(cluster) => self.create_cluster(cluster),
@@ -85,6 +90,15 @@ impl State {
             }
             Op::LoadErrors(errors) => {
                 self.add_load_errors(errors);
+                Ok(())
+            }
+            Op::CollectFiles { doomed, removed } => {
+                for path in removed {
+                    self.doomed.remove_mut(path.as_str());
+                }
+                for path in doomed {
+                    self.doomed.insert_mut(path.as_str().into());
+                }
                 Ok(())
             }
         }

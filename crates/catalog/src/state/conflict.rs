@@ -3,6 +3,8 @@
 //! Owns the versions stamped on objects and the check made at commit. Versions live only in
 //! memory: a snapshot never outlives the process that took it.
 
+use std::sync::Arc;
+
 use base::ids::{LogPosition, Oid};
 use base::{Error, Result, Retry, error};
 
@@ -74,7 +76,8 @@ impl Conflicts<'_> {
             | Op::DropTemporaries { .. }
             | Op::CreateUser(_)
             | Op::SetSetting { .. }
-            | Op::LoadErrors(_) => Ok(()),
+            | Op::LoadErrors(_)
+            | Op::CollectFiles { .. } => Ok(()),
             Op::AlterDatabase { database, .. } | Op::DropDatabase { database } => {
                 self.need(*database, Needs::Definition)
             }
@@ -133,6 +136,10 @@ impl Conflicts<'_> {
         let Some(old) = self.snapshot.contents.get(&table) else { return Ok(()) };
         let now = self.head.contents.get(&table);
         for name in segments {
+            // The transaction's own: looking for it in the snapshot would pass all segments.
+            if name.number > old.numbered() {
+                continue;
+            }
             let Some(before) = old.find(name) else { continue };
             let after = now.and_then(|contents| contents.find(name));
             if after.is_none_or(|after| after.deletes != before.deletes) {
@@ -186,6 +193,41 @@ fn conflict(name: &str, how: &str) -> Error {
 }
 
 impl State {
+    /// True when a relation or its rows changed since a snapshot, or it is gone.
+    pub(crate) fn changed_since(&self, oid: Oid, snapshot: &State) -> bool {
+        let since = snapshot.position;
+        let versions = self.versions.get(&oid).copied().unwrap_or_default();
+        (snapshot.relations.contains_key(&oid) && !self.relations.contains_key(&oid))
+            || versions.definition > since
+            || versions.structure > since
+            || versions.data > since
+    }
+
+    /// True when a table has the same version of its contents in both states.
+    pub(crate) fn has_contents_of(&self, other: &State, table: Oid) -> bool {
+        match (self.contents.get(&table), other.contents.get(&table)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// This state with a table's contents of another.
+    pub(crate) fn with_contents_of(&self, other: &State, table: Oid) -> State {
+        let mut next = self.clone();
+        if let Some(contents) = other.contents.get(&table) {
+            next.contents.insert_mut(table, contents.clone());
+        }
+        next
+    }
+
+    /// `schema.name` of a relation without quotes.
+    pub(crate) fn plain_name(&self, oid: Oid) -> Option<String> {
+        let relation = self.relations.get(&oid)?;
+        let schema = self.schemas.get(&relation.schema());
+        let schema = schema.map_or("pg_temp", |schema| schema.name.as_str());
+        Some(format!("{schema}.{}", relation.name()))
+    }
+
     /// The kind and name of an object as messages show it.
     pub(crate) fn object_name(&self, oid: Oid) -> Option<String> {
         if let Some(relation) = self.relations.get(&oid) {

@@ -64,13 +64,18 @@ impl Contents {
     /// Records all deleted rows of a segment. One without rows left goes.
     ///
     /// # Errors
-    /// XX000 when there is no such segment, or it has fewer rows.
+    /// XX000 when there is no such segment, it has fewer rows, or rows would come back.
     pub(crate) fn set_deletes(&mut self, name: &SegmentName, deletes: &Arc<Deletes>) -> Result<()> {
         let segment = self.known(name)?;
-        if deletes.rows > segment.rows {
+        let before = segment.deletes.as_ref().map_or(0, |deletes| deletes.rows);
+        // Whoever deletes merges with what was deleted before: fewer rows are a lost delete.
+        if deletes.rows > segment.rows || deletes.rows < before.max(1) {
             return Err(error!(
                 InternalError,
-                "{} of {} rows of segment {} are deleted", deletes.rows, segment.rows, segment.path
+                "{} of {} rows of segment {} are deleted, after {before}",
+                deletes.rows,
+                segment.rows,
+                segment.path
             ));
         }
         if deletes.rows == segment.rows {
@@ -96,13 +101,15 @@ impl Contents {
             .ok_or_else(|| error!(InternalError, "there is no segment {}", name.path))
     }
 
-    /// The segment of a path. Its number is only a hint: a transaction may have numbered the
-    /// segments that it added itself otherwise than the log does.
+    /// The segment of a path. Its number is only a hint: a transaction numbers the segments
+    /// that it adds itself on from its snapshot, the log on from the head.
     pub(crate) fn find(&self, name: &SegmentName) -> Option<&Arc<Segment>> {
         let of_path = |segment: &&Arc<Segment>| segment.path == name.path;
-        let hinted = self.segments.get(&name.number).filter(of_path);
-        // The newest first: those whose numbers differ were added just now.
-        hinted.or_else(|| self.segments.values().rev().find(of_path))
+        // Upwards first: the number is too low by what others added since the snapshot.
+        let above = self.segments.range(name.number..).map(|(_, segment)| segment).find(of_path);
+        above.or_else(|| {
+            self.segments.range(..name.number).map(|(_, segment)| segment).find(of_path)
+        })
     }
 
     /// Identities and numbers go on counting after TRUNCATE.
@@ -130,6 +137,16 @@ impl Contents {
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
         self.segments.values()
+    }
+
+    /// The segment of a number.
+    pub(crate) fn at(&self, number: u32) -> Option<&Arc<Segment>> {
+        self.segments.get(&number)
+    }
+
+    /// The segments with a higher number.
+    pub(crate) fn after(&self, number: u32) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.range(number.saturating_add(1)..).map(|(_, segment)| segment)
     }
 
     pub(crate) fn len(&self) -> usize {

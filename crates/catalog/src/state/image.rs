@@ -22,6 +22,9 @@ pub(crate) enum Item {
         position: LogPosition,
         epoch: Epoch,
         next_oid: Oid,
+        /// When the record at the position was staged.
+        #[serde(default)]
+        time_us: i64,
     },
     Cluster(Arc<Cluster>),
     Database(Arc<Database>),
@@ -39,6 +42,8 @@ pub(crate) enum Item {
         value: String,
     },
     LoadError(Arc<LoadError>),
+    /// A file that is being removed.
+    Doomed(Arc<str>),
     /// The segments that follow belong to this table.
     Contents {
         table: Oid,
@@ -58,8 +63,12 @@ pub(crate) enum Item {
 impl State {
     /// The items of this state, in an order that does not depend on its history.
     pub(crate) fn items(&self) -> impl Iterator<Item = Item> {
-        let start =
-            Item::Start { position: self.position, epoch: self.epoch, next_oid: self.next_oid };
+        let start = Item::Start {
+            position: self.position,
+            epoch: self.epoch,
+            next_oid: self.next_oid,
+            time_us: self.time_us,
+        };
         std::iter::once(start)
             .chain(self.cluster.iter().cloned().map(Item::Cluster))
             .chain(self.users.values().cloned().map(Item::User))
@@ -82,6 +91,7 @@ impl State {
                 }),
             )
             .chain(self.load_errors.iter().cloned().map(Item::LoadError))
+            .chain(self.doomed.iter().cloned().map(Item::Doomed))
             .chain(self.contents.iter().flat_map(|(table, contents)| {
                 std::iter::once(Item::Contents {
                     table: *table,
@@ -131,7 +141,8 @@ impl Restore {
         self.close_contents()?;
         let state = &mut self.state;
         match item {
-            Item::Start { position, epoch, next_oid } => {
+            Item::Start { position, epoch, next_oid, time_us } => {
+                state.time_us = time_us;
                 state.position = position;
                 state.epoch = epoch;
                 state.next_oid = next_oid;
@@ -156,6 +167,7 @@ impl Restore {
             Item::Comment { object, text } => state.comments.insert_mut(object, text),
             Item::Setting { name, value } => state.settings.insert_mut(name, value),
             Item::LoadError(error) => state.load_errors.enqueue_mut(error),
+            Item::Doomed(path) => state.doomed.insert_mut(path),
             Item::Contents { table, segments: count, identities, numbered } => {
                 let segments = Vec::new();
                 self.open = Some(OpenContents { table, count, segments, identities, numbered });
@@ -224,12 +236,16 @@ impl Restore {
         }
         let mut contents = Contents::default();
         contents.set_numbered(numbered);
+        let named = segments.len();
         for segment in segments {
             // Checkpoints from before segments had numbers.
             match segment.number {
                 0 => contents.add(&[segment])?,
                 _ => contents.put(Arc::new(segment)),
             }
+        }
+        if contents.len() != named {
+            fail!(DataCorrupted, "table {table} has two segments of one number");
         }
         for (column, next) in identities {
             contents.set_identity(column, next);

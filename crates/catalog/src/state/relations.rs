@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use base::ids::{ColumnId, Oid};
-use base::segment::Segment;
+use base::segment::{Datum, Segment};
 use base::{Result, SqlType, error, fail};
 use rpds::RedBlackTreeSetSync;
 
@@ -349,7 +349,19 @@ impl State {
                 check_new_column_name(&table, name)?;
                 column_mut(&mut table, *column)?.name.clone_from(name);
             }
-            TableChange::AddColumn(column) => add_column(&mut table, column)?,
+            TableChange::AddColumn(column) => {
+                add_column(&mut table, column)?;
+                if !column.nullable && column.fill.is_none() && self.table_rows(table.oid) > 0 {
+                    return Err(error!(
+                        NotNullViolation,
+                        "column \"{}\" of relation \"{}\" contains null values",
+                        column.name,
+                        table.name
+                    )
+                    .table(&table.name)
+                    .column(&column.name));
+                }
+            }
             TableChange::DropColumn { column, cascade } => {
                 self.drop_column(&mut table, *column, *cascade)?;
             }
@@ -515,6 +527,7 @@ impl State {
     ) -> Result<()> {
         let table = self.known_table(oid)?;
         self.check_slices(&table, segments)?;
+        self.check_files(segments.iter().flat_map(Segment::paths))?;
         let mut contents = self.contents_of(oid);
         contents.add(segments)?;
         for identity in identity_next {
@@ -529,7 +542,9 @@ impl State {
         }
         self.contents.insert_mut(oid, Arc::new(contents));
         self.stamp(oid, |versions, at| {
-            versions.data = at;
+            if !segments.is_empty() {
+                versions.data = at;
+            }
             if !identity_next.is_empty() {
                 versions.identity = at;
             }
@@ -548,6 +563,10 @@ impl State {
     pub(super) fn delete_rows(&mut self, oid: Oid, deletes: &[SegmentDeletes]) -> Result<()> {
         self.known_table(oid)?;
         let mut contents = self.contents_of(oid);
+        if deletes.is_empty() {
+            return Ok(());
+        }
+        self.check_files(deletes.iter().filter_map(|one| one.deletes.path()))?;
         for one in deletes {
             contents.set_deletes(&one.segment, &one.deletes)?;
         }
@@ -564,9 +583,19 @@ impl State {
     ) -> Result<()> {
         let table = self.known_table(oid)?;
         self.check_slices(&table, added)?;
+        self.check_files(added.iter().flat_map(Segment::paths))?;
         let mut contents = self.contents_of(oid);
+        let rows = contents.rows;
         removed.iter().try_for_each(|name| contents.remove(name))?;
         contents.add(added)?;
+        if contents.rows != rows {
+            fail!(
+                InternalError,
+                "\"{}\" would have {} rows instead of {rows} once its segments are replaced",
+                table.name,
+                contents.rows
+            );
+        }
         self.contents.insert_mut(oid, Arc::new(contents));
         // The rows are the same: what others read stays true.
         Ok(())
@@ -574,6 +603,18 @@ impl State {
 
     fn contents_of(&self, oid: Oid) -> Contents {
         self.contents.get(&oid).map(|contents| Contents::clone(contents)).unwrap_or_default()
+    }
+
+    /// A file on its way out cannot come back.
+    fn check_files<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> Result<()> {
+        if self.doomed.is_empty() {
+            return Ok(());
+        }
+        match paths.find(|path| self.is_doomed(path)) {
+            Some(path) => Err(error!(SerializationFailure, "file {path} is being removed")
+                .retry(base::Retry::NewTransaction)),
+            None => Ok(()),
+        }
     }
 
     fn check_slices(&self, table: &Table, segments: &[Segment]) -> Result<()> {
@@ -718,7 +759,22 @@ fn check_column(column: &Column) -> Result<()> {
     if column.identity.is_some_and(|identity| identity.step == 0) {
         fail!(InvalidParameterValue, "IDENTITY step of column \"{}\" must not be 0", column.name);
     }
+    if let Some(fill) = &column.fill
+        && !is_carried_as(column.sql_type, fill)
+    {
+        fail!(InternalError, "column \"{}\" cannot be filled with {fill:?}", column.name);
+    }
     Ok(())
+}
+
+/// True when statistics and fills hold values of the type in this form.
+fn is_carried_as(sql_type: SqlType, value: &Datum) -> bool {
+    match sql_type {
+        SqlType::Real | SqlType::Double => matches!(value, Datum::Float(_)),
+        SqlType::Char(_) | SqlType::Varchar(_) => matches!(value, Datum::Text(_)),
+        SqlType::Varbyte(_) => matches!(value, Datum::Bytes(_)),
+        _ => matches!(value, Datum::Int(_)),
+    }
 }
 
 fn check_new_column_name(table: &Table, name: &str) -> Result<()> {

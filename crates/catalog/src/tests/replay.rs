@@ -1,8 +1,11 @@
 //! Properties: a checkpoint gives the state back, a record gives the operations back, and a
 //! state put together again goes on as the one it was taken from.
 
+use std::sync::Arc;
+
 use base::SqlType;
 use base::ids::{ColumnId, Epoch, LogPosition, Oid, SliceId, TxnId};
+use base::segment::{Bitmap, Deletes};
 use proptest::prelude::*;
 
 use super::{column, image, segment, table};
@@ -12,7 +15,8 @@ use crate::record::{
 };
 use crate::{
     Cluster, Constraint, Identity, IdentityNext, LoadError, Op, PG_TEMP_SCHEMA_OID,
-    PUBLIC_SCHEMA_OID, Privileges, SYSTEM_USER_OID, Schema, State, Table, TableChange, User, View,
+    PUBLIC_SCHEMA_OID, Privileges, SYSTEM_USER_OID, Schema, SegmentDeletes, SegmentName, State,
+    Table, TableChange, User, View,
 };
 
 /// Objects have few ids and names, so that operations meet.
@@ -79,6 +83,37 @@ fn any_change() -> impl Strategy<Value = TableChange> {
     ]
 }
 
+/// Segments have few names, so that changes find them.
+fn change_of_segments() -> impl Strategy<Value = Op> {
+    let few = (oid(), 0..6_u32).prop_map(|(table, n)| Op::AddSegments {
+        table,
+        segments: vec![segment(&format!("data/{table}/1-{n}-0000-0.seg"))],
+        identity_next: Vec::new(),
+    });
+    let named = || {
+        (oid(), 1..6_u32, 0..6_u32).prop_map(|(table, number, n)| {
+            let path = format!("data/{table}/1-{n}-0000-0.seg");
+            (table, SegmentName { number, path })
+        })
+    };
+    let delete = (named(), 1..12_u64).prop_map(|((table, segment), rows)| Op::DeleteRows {
+        table,
+        deletes: vec![SegmentDeletes {
+            segment,
+            deletes: Arc::new(Deletes { rows, bitmap: Bitmap::Inline(vec![1; 3].into()) }),
+        }],
+    });
+    let replace = (named(), 1..12_u64, any::<u32>()).prop_map(|((table, gone), rows, n)| {
+        let path = format!("data/{table}/1-{n}-0000-0.seg");
+        Op::ReplaceSegments {
+            table,
+            removed: vec![gone],
+            added: vec![base::segment::Segment { rows, ..segment(&path) }],
+        }
+    });
+    prop_oneof![4 => few, 4 => delete, 2 => replace]
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     let schema = (oid(), name()).prop_map(|(oid, name)| {
         let database = crate::DEV_DATABASE_OID;
@@ -113,6 +148,7 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(schema, cascade)| Op::DropSchema { schema, cascade }),
         1 => (1..3).prop_map(|session| Op::DropTemporaries { session }),
         4 => add,
+        10 => change_of_segments(),
         1 => oid().prop_map(|table| Op::RemoveAllSegments { table }),
         2 => user,
         1 => oid().prop_map(|user| Op::DropUser { user }),
@@ -128,6 +164,15 @@ fn any_op() -> impl Strategy<Value = Op> {
 fn first_ops() -> Vec<Op> {
     let cluster = Cluster { id: "c".into(), slices: 2, created_us: 0 };
     vec![Op::CreateCluster(cluster), Op::StartEpoch { epoch: 1, started_us: 0 }]
+}
+
+/// A state with one table.
+pub(super) fn with_table(oid: Oid) -> State {
+    let mut state = State::default();
+    for op in first_ops() {
+        state.apply(&op).unwrap();
+    }
+    state.with(&Op::CreateTable(table(oid, "t"))).unwrap()
 }
 
 /// The state of a checkpoint of `state`.
