@@ -86,16 +86,21 @@ impl Footer {
         if magic.as_ref() != MAGIC {
             return Err(damaged(Fault(Cow::Borrowed("it does not end as a segment does"))));
         }
-        if version > FORMAT_VERSION {
-            return Err(newer(path, version));
-        }
         let end = bytes.len() - TRAILER_BYTES;
-        if body_len > end || version == 0 || reserved != 0 {
+        if body_len > end {
             return Err(damaged(Fault(Cow::Borrowed("its trailer is impossible"))));
         }
         let body = bytes.slice(end - body_len..end);
         if crc32c::crc32c(&bytes[end - body_len..end + 8]) != checksum {
             return Err(damaged(Fault(Cow::Borrowed("its checksum does not match"))));
+        }
+        // The trailer is the same in every version, so that a damaged one is not taken for a
+        // newer one.
+        if version > FORMAT_VERSION {
+            return Err(newer(path, version));
+        }
+        if version == 0 || reserved != 0 {
+            return Err(damaged(Fault(Cow::Borrowed("its trailer is impossible"))));
         }
         parse_body(body, version, checksum).map_err(damaged)
     }

@@ -70,6 +70,14 @@ impl Selection {
         self.words.fill(0);
     }
 
+    /// Unselects `row`; nothing happens outside of the block.
+    #[inline]
+    pub fn clear_row(&mut self, row: usize) {
+        if let Some(word) = self.words.get_mut(row / 64) {
+            *word &= !(1 << (row % 64));
+        }
+    }
+
     /// Unselects the rows of `rows`, as far as they lie in the block.
     pub fn clear_range(&mut self, rows: Range<usize>) {
         let end = rows.end.min(self.rows);

@@ -1,4 +1,4 @@
-//! The node-wide cache of encoded blocks and footers.
+//! The node-wide cache of encoded blocks, footers and sets of deleted rows.
 //!
 //! Owns what a node keeps of segment files in memory: encoded, never decoded, bounded by bytes,
 //! shared by all queries. Segments are immutable and a path is used once, so nothing is ever
@@ -17,9 +17,10 @@ use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::TaskContext;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
+use roaring::RoaringBitmap;
 
 use self::clock::Clock;
-pub(crate) use self::reader::{Reads, SegmentReader};
+pub(crate) use self::reader::{Reads, SegmentReader, store_error};
 
 /// Shards below this size would keep too few blocks to be of use.
 const SHARD_BYTES_MIN: usize = 16 << 20;
@@ -60,7 +61,7 @@ impl fmt::Debug for NodeStorage {
     }
 }
 
-/// Names a block, or the footer, of a segment file.
+/// Names a block, or the footer, of a segment; or a set of deleted rows by its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) path: Arc<str>,
@@ -79,6 +80,7 @@ impl Hash for Key {
 pub(crate) enum Value {
     Footer(Arc<Footer>),
     Block(Arc<Block>),
+    Deletes(Arc<RoaringBitmap>),
 }
 
 /// A bounded cache, sharded so that slices do not wait for one another.

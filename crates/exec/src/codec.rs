@@ -8,6 +8,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
+use crate::change::{self, ChangeExec, MergeDeletesExec};
 use crate::distribute::stage::{FirstTaskExec, StageOutputExec};
 use crate::error::into_datafusion;
 use crate::scan::{self, SegmentScanExec};
@@ -21,6 +22,8 @@ const SEGMENT_SCAN: u8 = 4;
 const SEGMENT_WRITE: u8 = 5;
 const EVEN_SLICE: u8 = 6;
 const NUMBER_ROWS: u8 = 7;
+const CHANGE: u8 = 8;
+const MERGE_DELETES: u8 = 9;
 
 /// Encodes the nodes that this crate adds to DataFusion's: one byte for the kind, then its own
 /// form.
@@ -52,6 +55,8 @@ impl PhysicalExtensionCodec for ExecCodec {
                 let fills = serde_json::from_slice(body).map_err(unknown)?;
                 Arc::new(NumberRowsExec::new(input()?, fills))
             }
+            CHANGE => Arc::new(change::decode(body, input()?)?),
+            MERGE_DELETES => Arc::new(change::decode_merge(body, input()?)?),
             other => return Err(unknown(format!("of kind {other}"))),
         })
     }
@@ -79,6 +84,12 @@ impl PhysicalExtensionCodec for ExecCodec {
         } else if let Some(number) = node.downcast_ref::<NumberRowsExec>() {
             buf.push(NUMBER_ROWS);
             serde_json::to_writer(buf, number.fills()).map_err(unknown)?;
+        } else if let Some(change) = node.downcast_ref::<ChangeExec>() {
+            buf.push(CHANGE);
+            change::encode(change, buf)?;
+        } else if let Some(merge) = node.downcast_ref::<MergeDeletesExec>() {
+            buf.push(MERGE_DELETES);
+            change::encode_merge(merge, buf)?;
         } else {
             return Err(unknown(node.name()));
         }

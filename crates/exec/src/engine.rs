@@ -1,9 +1,11 @@
 //! The leader's side of execution: plans queries, divides them and writes tables.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base::ids::SliceId;
 use base::segment::Segment;
 use base::{CancellationToken, Error, Result, error};
 use catalog::Table;
@@ -95,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) peers: Arc<Peers>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) admission: Admission,
+    /// Counts the rows inserted alone, which go to one slice after another.
+    turns: AtomicUsize,
     extensions: Extensions,
     embedded: Vec<Arc<Node>>,
     stopped: CancellationToken,
@@ -163,6 +167,7 @@ impl Engine {
             admission: Admission::new(config.concurrency, config.queue_limit, timeout),
             layout,
             peers,
+            turns: AtomicUsize::new(base::rng::u64() as usize),
             memory: Arc::new(memory),
             extensions,
             embedded,
@@ -193,6 +198,13 @@ impl Engine {
         self.inner.layout
     }
 
+    /// The slice whose turn it is to get rows that have no place of their own.
+    pub(crate) fn next_slice(&self) -> SliceId {
+        let slices = self.inner.layout.slices();
+        let turn = self.inner.turns.fetch_add(1, Ordering::Relaxed);
+        SliceId(u16::try_from(turn % slices).unwrap_or(0))
+    }
+
     /// Queries that wait to run.
     pub fn queued(&self) -> usize {
         self.inner.admission.waiting()
@@ -215,6 +227,17 @@ impl Engine {
     ) -> Arc<dyn TableProvider> {
         let layout = ScanLayout::new(self.inner.config.slices);
         Arc::new(SegmentTable::new(table, segments, layout))
+    }
+
+    /// As [`Engine::table`], with the column [`base::segment::ROW_ADDRESS`]: the target of
+    /// DELETE, UPDATE and MERGE.
+    pub fn table_with_address(
+        &self,
+        table: Arc<Table>,
+        segments: Arc<[Arc<Segment>]>,
+    ) -> Arc<SegmentTable> {
+        let layout = ScanLayout::new(self.inner.config.slices);
+        Arc::new(SegmentTable::new(table, segments, layout).with_row_address())
     }
 
     /// The session state in which a query is planned.

@@ -7,11 +7,16 @@
 
 mod admission;
 pub mod cache;
+mod change;
+mod changing;
 mod codec;
+mod compacting;
+mod deletes;
 mod distribute;
 pub mod engine;
 pub mod error;
 pub mod explain;
+mod inlining;
 pub mod layout;
 pub mod leaf;
 mod memory;
@@ -30,7 +35,9 @@ pub mod write;
 mod writing;
 
 pub use cache::NodeStorage;
+pub use changing::{ChangeKind, Modified, WRITE_COLUMN};
 pub use engine::{Cluster, Engine, EngineConfig, Extensions};
+pub use inlining::{INLINE_BYTES_MAX, INLINE_ROWS_MAX};
 pub use layout::Layout;
 pub use leaf::{DistributedSource, SourceExec};
 pub use node::{NodeConfig, NodeServer};

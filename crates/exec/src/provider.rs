@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
+use base::SqlType;
 use base::ids::ColumnId;
-use base::segment::{Datum, Segment};
+use base::segment::{Datum, ROW_ADDRESS, Segment};
 use catalog::{DistStyle, SortKey, Table};
 use columnar::{CompareOp, Predicate};
 use datafusion::catalog::{Session, TableProvider};
@@ -52,6 +53,8 @@ pub struct SegmentTable {
     schema: SchemaRef,
     /// The DISTKEY when the running hash placed every segment.
     key: Option<ColumnId>,
+    /// The schema ends with [`ROW_ADDRESS`].
+    addressed: bool,
 }
 
 impl SegmentTable {
@@ -70,13 +73,25 @@ impl SegmentTable {
             }
             _ => None,
         };
-        SegmentTable { table, segments, layout, fills: BTreeMap::new(), schema, key }
+        let fill = |column: &catalog::Column| Some((column.id, column.fill.clone()?));
+        let fills = table.columns.iter().filter_map(fill).collect();
+        SegmentTable { table, segments, layout, fills, schema, key, addressed: false }
     }
 
     /// The table with the values that columns have in segments older than they are; NULL
     /// without one.
     pub fn with_fills(mut self, fills: BTreeMap<ColumnId, Datum>) -> SegmentTable {
         self.fills = fills;
+        self
+    }
+
+    /// The table with the column [`ROW_ADDRESS`] after its own, which finds a row again.
+    #[must_use]
+    pub fn with_row_address(mut self) -> SegmentTable {
+        let address = SqlType::BigInt.field(ROW_ADDRESS, false);
+        let fields = self.schema.fields().iter().cloned().chain([Arc::new(address)]);
+        self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.addressed = true;
         self
     }
 
@@ -116,17 +131,7 @@ impl SegmentTable {
 
     /// What a scan of the table's columns `used` reads.
     fn spec(&self, used: &[usize]) -> ScanSpec {
-        let columns: Vec<ScanColumn> = used
-            .iter()
-            .filter_map(|at| self.table.columns.get(*at))
-            .map(|column| ScanColumn {
-                id: column.id,
-                sql_type: column.sql_type,
-                name: column.name.clone(),
-                nullable: column.nullable,
-                fill: self.fills.get(&column.id).cloned(),
-            })
-            .collect();
+        let columns: Vec<ScanColumn> = used.iter().filter_map(|at| self.column(*at)).collect();
         let place = |id: ColumnId| columns.iter().position(|column| column.id == id);
         let order = match &self.table.sort_key {
             SortKey::Compound(key) if self.is_ordered(key) => {
@@ -141,6 +146,20 @@ impl SegmentTable {
             order,
             columns,
         }
+    }
+
+    /// The column at place `at` of the schema, as a scan reads it.
+    fn column(&self, at: usize) -> Option<ScanColumn> {
+        if self.addressed && at == self.table.columns.len() {
+            return Some(ScanColumn::address());
+        }
+        self.table.columns.get(at).map(|column| ScanColumn {
+            id: column.id,
+            sql_type: column.sql_type,
+            name: column.name.clone(),
+            nullable: column.nullable,
+            fill: self.fills.get(&column.id).cloned(),
+        })
     }
 
     /// True when each slice's segments, read one after another, give rows in key order.
@@ -248,7 +267,7 @@ impl TableProvider for SegmentTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let all: Vec<usize> = (0..self.table.columns.len()).collect();
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let spec = self.spec(&all);
         Some(statistics::of_segments(&spec.columns, &self.segments, spec.key))
     }
@@ -262,7 +281,7 @@ impl TableProvider for SegmentTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let given_out: Vec<usize> = match projection {
             Some(columns) => columns.clone(),
-            None => (0..self.table.columns.len()).collect(),
+            None => (0..self.schema.fields().len()).collect(),
         };
         let mut used = given_out.clone();
         for column in filters.iter().flat_map(Expr::column_refs) {

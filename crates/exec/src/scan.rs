@@ -43,8 +43,8 @@ use datafusion::physical_plan::{
 use crate::cache::NodeStorage;
 
 pub(crate) use predicate::{ColumnPredicate, Split, scalar_of, segment_can_match};
+pub(crate) use proto::{SegmentMessage, from_json, json, segment_message, segment_of};
 pub use proto::{decode, encode};
-pub(crate) use proto::{from_json, json};
 pub(crate) use spec::order_by_key;
 pub use spec::{ScanColumn, ScanSpec, Slices};
 
@@ -306,7 +306,7 @@ impl ExecutionPlan for SegmentScanExec {
             let mut statistics = Statistics::new_unknown(&self.schema());
             if self.filters.is_empty() && self.dynamic.is_empty() && self.fetch.is_none() {
                 let (segments, _) = self.partition_segments(partition);
-                let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
+                let rows: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
                 statistics.num_rows = Precision::Exact(rows as usize);
             }
             return Ok(Arc::new(statistics));

@@ -1,8 +1,10 @@
 //! Tables in memory, divided over slices by the placement hash, and clusters that read them.
 
+mod changes;
 mod queries;
 mod remote;
 mod runs;
+mod warehouse;
 
 use std::collections::HashMap;
 use std::fmt;

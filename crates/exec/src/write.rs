@@ -32,8 +32,11 @@ use crate::cache::NodeStorage;
 pub use even::{EVEN_COLUMN, EvenSliceExec};
 pub use identity::{IdentityFill, next_identity_bases};
 pub use proto::{decode, decode_even, encode, encode_even};
+pub(crate) use run::Run;
 pub use spec::{SortBy, WriteColumn, WriteSpec};
+pub(crate) use stream::SliceWriter;
 pub use stream::segments_of;
+pub(crate) use upload::put_bytes;
 
 /// The column of the output that holds a serialised [`base::segment::Segment`].
 pub const SEGMENT_COLUMN: &str = "segment";
@@ -61,7 +64,7 @@ impl SegmentWriteExec {
         input: Arc<dyn ExecutionPlan>,
         spec: Arc<WriteSpec>,
     ) -> Result<SegmentWriteExec> {
-        check_columns(&input.schema(), &spec)?;
+        check_columns(&input.schema(), &spec, 0)?;
         let partitions = input.output_partitioning().partition_count();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(output_schema()),
@@ -88,38 +91,51 @@ impl SegmentWriteExec {
     pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
         &self.input
     }
+}
 
-    /// The slice of `partition`; `None` when the table has no slices.
-    fn slice(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Option<u16>> {
-        if self.spec.replica {
-            return Ok(None);
-        }
-        let partitions = self.input.output_partitioning().partition_count();
-        let first = match self.first_slice {
+impl WriteSpec {
+    /// The writer of `partition` of a task with `partitions` of them, whose first slice is
+    /// `first` or else follows from the task's number.
+    pub(crate) fn writer(
+        self: &Arc<WriteSpec>,
+        (partition, partitions): (usize, usize),
+        first: Option<u16>,
+        metrics: &ExecutionPlanMetricsSet,
+        context: &Arc<TaskContext>,
+    ) -> Result<SliceWriter> {
+        let what = format!("a write to {}", self.name);
+        let storage = NodeStorage::of(context, &what)?;
+        let first = match first {
             Some(first) => usize::from(first),
             None => DistributedTaskContext::from_ctx(context).task_index * partitions,
         };
-        match u16::try_from(first + partition) {
-            Ok(slice) if slice < self.spec.slices => Ok(Some(slice)),
-            _ => internal_err!(
-                "partition {partition} of a write to {} has no slice among {}",
-                self.spec.name,
-                self.spec.slices
-            ),
-        }
+        let slice = match u16::try_from(first + partition) {
+            _ if self.replica && partition > 0 => {
+                return internal_err!("{what} that every node reads came in several partitions");
+            }
+            _ if self.replica => None,
+            Ok(slice) if slice < self.slices => Some(slice),
+            _ => {
+                return internal_err!(
+                    "partition {partition} of {what} has no slice among {}",
+                    self.slices
+                );
+            }
+        };
+        Ok(SliceWriter::new(self, slice, storage, metrics, partition, context))
     }
 }
 
-fn check_columns(input: &Schema, spec: &WriteSpec) -> Result<()> {
-    let extra = match input.fields().last() {
-        Some(last) if last.name() == EVEN_COLUMN => 1,
-        _ => 0,
-    };
+/// Checks that `input` has the columns of the spec, then `extra` others, then [`EVEN_COLUMN`]
+/// when rows were spread evenly.
+pub(crate) fn check_columns(input: &Schema, spec: &WriteSpec, extra: usize) -> Result<()> {
+    let spread = input.fields().last().is_some_and(|last| last.name() == EVEN_COLUMN);
+    let extra = extra + usize::from(spread);
     if input.fields().len() != spec.columns.len() + extra {
         return internal_err!(
             "a write to {} got {} columns instead of {}",
             spec.name,
-            input.fields().len() - extra,
+            input.fields().len().saturating_sub(extra),
             spec.columns.len()
         );
     }
@@ -193,14 +209,9 @@ impl ExecutionPlan for SegmentWriteExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let what = format!("a write to {}", self.spec.name);
-        let storage = NodeStorage::of(&context, &what)?;
-        let slice = self.slice(partition, &context)?;
-        if slice.is_none() && partition > 0 {
-            return internal_err!("{what} that every node reads came in several partitions");
-        }
-        let input = self.input.execute(partition, Arc::clone(&context))?;
-        stream::execute(self, partition, slice, input, storage, &context)
+        let place = (partition, self.input.output_partitioning().partition_count());
+        let writer = self.spec.writer(place, self.first_slice, &self.metrics, &context)?;
+        Ok(stream::execute(writer, self.input.execute(partition, context)?))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

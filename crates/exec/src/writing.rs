@@ -6,22 +6,28 @@ mod number;
 use std::sync::Arc;
 
 use base::segment::Segment;
-use base::{Error, Result, SqlType};
-use catalog::{DistStyle, Table};
+use base::{Error, Result};
+use catalog::Table;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 pub(crate) use self::number::NumberRowsExec;
 use crate::distribute::Plan;
+use crate::distribute::unary::is_partition_wise;
 use crate::engine::{Engine, lost_write};
 use crate::error::{from_datafusion, is_hash_join_memory, is_node_lost};
 use crate::leaf::{DistributedSource, SourceExec};
 use crate::query::{Executable, QueryContext, drain};
-use crate::write::{EvenSliceExec, IdentityFill, SegmentWriteExec, WriteSpec, segments_of};
+use crate::scan::SegmentScanExec;
+use crate::write::{
+    EvenSliceExec, IdentityFill, SegmentWriteExec, WriteSpec, check_columns, segments_of,
+};
 
 /// Where rows come from. Their columns are the table's, in order and of its types.
 #[derive(Clone, Debug)]
@@ -68,24 +74,38 @@ impl Engine {
                 (Some(Arc::new(SourceExec::new(source, slices))), None)
             }
         };
-        let mut sorted_joins = false;
-        loop {
-            let mut context = query.clone();
-            if sorted_joins {
-                let name = "datafusion.optimizer.prefer_hash_join".to_owned();
-                context.settings.push((name, "false".to_owned()));
+        let again = logical.is_some();
+        let (source, logical) = (&source, &logical);
+        let run = |target: WriteTarget, context: QueryContext| {
+            async move { self.write_once(source, logical, &target, &context).await }.boxed()
+        };
+        self.run_write(target, query, again, run).await
+    }
+
+    /// Runs a write, and once more with joins that spill when memory did not suffice and the
+    /// rows can be planned `again`.
+    pub(crate) async fn run_write<'a, T>(
+        &self,
+        target: &WriteTarget,
+        query: &QueryContext,
+        again: bool,
+        run: impl Fn(WriteTarget, QueryContext) -> BoxFuture<'a, Result<T>> + Send + Sync,
+    ) -> Result<T> {
+        let mut outcome = run(target.clone(), query.clone()).await;
+        if again && outcome.as_ref().is_err_and(is_hash_join_memory) {
+            let (mut target, mut query) = (target.clone(), query.clone());
+            let name = "datafusion.optimizer.prefer_hash_join".to_owned();
+            query.settings.push((name, "false".to_owned()));
+            // Paths are used once, and some slice may have been done before.
+            target.prefix.push_str("-again");
+            outcome = run(target, query).await;
+        }
+        match outcome {
+            Err(error) if is_node_lost(&error) => {
+                self.probe().await;
+                Err(lost_write(error))
             }
-            let attempt = self.write_once(&source, &logical, target, &context).await;
-            match attempt {
-                Err(error) if is_hash_join_memory(&error) && !sorted_joins && logical.is_some() => {
-                    sorted_joins = true;
-                }
-                Err(error) if is_node_lost(&error) => {
-                    self.probe().await;
-                    return Err(lost_write(error));
-                }
-                other => return other,
-            }
+            other => other,
         }
     }
 
@@ -108,33 +128,50 @@ impl Engine {
     }
 
     fn write_plan(&self, rows: Plan, target: &WriteTarget) -> Result<Plan> {
+        let mut spec = self.write_spec(target);
+        check_columns(&rows.schema(), &spec, 0).map_err(from_datafusion)?;
+        let placed = self.placed(rows, &mut spec, false)?;
+        self.write_of(placed, spec)
+    }
+
+    /// How the rows of `target` are written.
+    pub(crate) fn write_spec(&self, target: &WriteTarget) -> WriteSpec {
         let slices = u16::try_from(self.layout().slices()).unwrap_or(u16::MAX);
-        let mut spec = WriteSpec::new(&target.table, slices, target.prefix.clone())
-            .with_identity(target.identity.clone());
-        check_columns(&rows, &spec)?;
-        let placed: Plan = match &target.table.distribution.effective {
-            DistStyle::All => Arc::new(CoalescePartitionsExec::new(rows)),
-            DistStyle::Key(column) => {
-                let key = spec.key.ok_or_else(|| {
-                    Error::internal(format!("distkey {column} of {} is no column", spec.name))
-                })?;
-                let rows = if spec.identity.iter().any(|fill| fill.column == key) {
-                    let one: Plan = Arc::new(CoalescePartitionsExec::new(rows));
-                    Arc::new(NumberRowsExec::new(one, std::mem::take(&mut spec.identity)))
-                } else {
-                    rows
-                };
-                let name = rows.schema().field(key).name().clone();
-                self.to_slices(rows, Arc::new(Column::new(&name, key)))?
-            }
-            DistStyle::Even | DistStyle::Auto => {
-                let spread = EvenSliceExec::new(rows, slices, base::rng::u64());
-                let key = spread.slice_column();
-                self.to_slices(Arc::new(spread), key)?
-            }
-        };
+        WriteSpec::new(&target.table, slices, target.prefix.clone())
+            .with_identity(target.identity.clone())
+    }
+
+    /// The write of rows that are where they belong.
+    pub(crate) fn write_of(&self, placed: Plan, spec: WriteSpec) -> Result<Plan> {
         let write = SegmentWriteExec::try_new(placed, Arc::new(spec)).map_err(from_datafusion)?;
         Ok(Arc::new(CoalescePartitionsExec::new(Arc::new(write))))
+    }
+
+    /// Rows on their way to the slices that they belong to. With `stay`, rows of a table
+    /// without a DISTKEY that come from slices are written where they are.
+    pub(crate) fn placed(&self, rows: Plan, spec: &mut WriteSpec, stay: bool) -> Result<Plan> {
+        if spec.replica {
+            return Ok(match rows.output_partitioning().partition_count() {
+                1 => rows,
+                _ => Arc::new(CoalescePartitionsExec::new(rows)),
+            });
+        }
+        let Some(key) = spec.key else {
+            if stay && is_of_slices(&rows, self.layout().slices()) {
+                return Ok(rows);
+            }
+            let spread = EvenSliceExec::new(rows, spec.slices, base::rng::u64());
+            let key = spread.slice_column();
+            return self.to_slices(Arc::new(spread), key);
+        };
+        let rows = if spec.identity.iter().any(|fill| fill.column == key) {
+            let one: Plan = Arc::new(CoalescePartitionsExec::new(rows));
+            Arc::new(NumberRowsExec::new(one, std::mem::take(&mut spec.identity)))
+        } else {
+            rows
+        };
+        let name = rows.schema().field(key).name().clone();
+        self.to_slices(rows, Arc::new(Column::new(&name, key)))
     }
 
     /// Rows that lie on the slices of `key` already stay there.
@@ -152,34 +189,28 @@ impl Engine {
     }
 }
 
-/// Checks that the rows have the table's columns.
-fn check_columns(rows: &Plan, spec: &WriteSpec) -> Result<()> {
-    let schema = rows.schema();
-    if schema.fields().len() != spec.columns.len() {
-        return Err(Error::internal(format!(
-            "rows for {} have {} columns instead of {}",
-            spec.name,
-            schema.fields().len(),
-            spec.columns.len()
-        )));
-    }
-    for (field, column) in schema.fields().iter().zip(&spec.columns) {
-        if *field.data_type() != SqlType::arrow(column.sql_type) {
-            return Err(Error::internal(format!(
-                "rows for {} have {} in column {} of type {}",
-                spec.name,
-                field.data_type(),
-                column.name,
-                column.sql_type
-            )));
+/// True for rows of a scan with one partition a slice, which nothing on the way moved.
+pub(crate) fn is_of_slices(rows: &Plan, slices: usize) -> bool {
+    let mut plan = rows;
+    loop {
+        if plan.output_partitioning().partition_count() != slices {
+            return false;
         }
+        let children = plan.children();
+        plan = match children.as_slice() {
+            [] => {
+                let scan = plan.downcast_ref::<SegmentScanExec>();
+                return scan.is_some_and(|scan| !scan.is_replica());
+            }
+            [child] if is_partition_wise(plan.as_ref()) => child,
+            _ => return false,
+        };
     }
-    Ok(())
 }
 
 impl Executable {
     /// Runs a plan that ends in a write and gathers its descriptors.
-    async fn write(self) -> Result<Written> {
+    pub(crate) async fn write(self) -> Result<Written> {
         let cancel = &self.context.cancel;
         let _slot = self.inner.admission.enter(cancel).await?;
         let started = self.runner(0, false)?.start(self.divided.clone()).await?;

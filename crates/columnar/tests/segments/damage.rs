@@ -80,8 +80,13 @@ fn truncated_files_are_errors() {
 #[test]
 fn newer_versions_are_refused_by_name() {
     let mut bytes = segment(4, 33, 1, 3).to_bytes().to_vec();
-    let at = bytes.len() - 16;
-    bytes[at] = 2;
+    let trailer = bytes.len() - 20;
+    bytes[trailer + 4] = 2;
+    let error = read(&Bytes::from(bytes.clone())).unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::DataCorrupted, "a flipped bit is no version");
+    let body = u32::from_le_bytes(bytes[trailer..trailer + 4].try_into().unwrap()) as usize;
+    let checksum = crc32c::crc32c(&bytes[trailer - body..trailer + 8]);
+    bytes[trailer + 8..trailer + 12].copy_from_slice(&checksum.to_le_bytes());
     let error = read(&Bytes::from(bytes)).unwrap_err();
     assert_eq!(error.sqlstate(), SqlState::FeatureNotSupported);
     assert!(error.message().contains("format version 2"), "{error:?}");

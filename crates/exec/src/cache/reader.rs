@@ -1,4 +1,4 @@
-//! Reads blocks and footers of one segment file through the cache.
+//! Reads blocks, footers and deleted rows of one segment through the cache.
 //!
 //! Owns ranges and their coalescing, and turns store errors into errors with SQLSTATE. Must not
 //! decide which blocks a scan needs.
@@ -13,8 +13,10 @@ use bytes::Bytes;
 use columnar::{Block, ColumnIndex, Footer};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use roaring::RoaringBitmap;
 
 use super::{Key, NodeStorage, Value};
+use crate::deletes;
 
 /// Ranges closer than this are read as one.
 const GAP_BYTES: u64 = 128 << 10;
@@ -28,45 +30,57 @@ pub(crate) struct Reads {
     pub(crate) requests: u64,
 }
 
-/// An open segment: its footer and the way to its blocks.
+/// Where the bytes of a segment are.
+enum Source {
+    Store,
+    /// In its descriptor.
+    Memory(Bytes),
+}
+
+/// An open segment: its footer and deleted rows, and the way to its blocks.
 pub(crate) struct SegmentReader {
     storage: Arc<NodeStorage>,
     path: Arc<str>,
+    number: u32,
+    source: Source,
     footer: Arc<Footer>,
+    deletes: Option<Arc<RoaringBitmap>>,
 }
 
 /// A block by its column and number.
 pub(crate) type BlockId = (ColumnId, usize);
 
 impl SegmentReader {
-    /// Opens a segment: one ranged read, or none when the footer is cached.
+    /// Opens a segment: one ranged read, or none when the footer is cached or the segment lies
+    /// in its descriptor; and one for deleted rows in a file of their own.
     pub(crate) async fn open(
         storage: Arc<NodeStorage>,
         segment: &Segment,
     ) -> base::Result<(SegmentReader, Reads)> {
         let path: Arc<str> = segment.path.as_str().into();
-        let key = Key { path: Arc::clone(&path), offset: segment.footer_offset };
-        if let Some(Value::Footer(footer)) = storage.cache.get(&key) {
-            return Ok((SegmentReader { storage, path, footer }, Reads::default()));
-        }
-        if segment.footer_offset >= segment.bytes {
-            return Err(corrupted(&path, "its descriptor gives no room for a footer"));
-        }
-        let range = segment.footer_offset..segment.bytes;
-        let bytes = storage
-            .store
-            .get_range(&Path::from(&*path), range)
-            .await
-            .map_err(|error| store_error(&path, error))?;
-        let reads = Reads { bytes: bytes.len() as u64, requests: 1 };
-        let footer = Footer::parse(&bytes, &path)?;
-        if footer.rows != segment.rows {
-            return Err(corrupted(&path, "its footer counts other rows than its descriptor"));
-        }
-        let footer = Arc::new(footer);
-        // A parsed footer takes a few times its bytes.
-        storage.cache.insert(key, Value::Footer(Arc::clone(&footer)), bytes.len() * 4);
-        Ok((SegmentReader { storage, path, footer }, reads))
+        let source = match &segment.inline {
+            Some(bytes) => Source::Memory(Bytes::from_owner(Arc::clone(bytes))),
+            None => Source::Store,
+        };
+        let (footer, more) = tokio::try_join!(
+            footer(&storage, segment, &path, &source),
+            deletes::load(&storage, segment)
+        )?;
+        let ((footer, mut reads), (deletes, also)) = (footer, more);
+        reads.bytes += also.bytes;
+        reads.requests += also.requests;
+        let number = segment.number;
+        Ok((SegmentReader { storage, path, number, source, footer, deletes }, reads))
+    }
+
+    /// The rows that are gone, counted from the segment's first.
+    pub(crate) fn deletes(&self) -> Option<&Arc<RoaringBitmap>> {
+        self.deletes.as_ref()
+    }
+
+    /// The segment's number in its table.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(crate) fn footer(&self) -> &Footer {
@@ -79,14 +93,29 @@ impl SegmentReader {
             .ok_or_else(|| Error::internal(format!("segment {} has no column {id}", self.path)))
     }
 
-    /// The block when the cache has it.
-    pub(crate) fn cached(&self, (column, block): BlockId) -> Option<Arc<Block>> {
-        let index = self.footer.column(column)?.blocks.get(block)?;
-        let key = Key { path: Arc::clone(&self.path), offset: index.offset };
-        match self.storage.cache.get(&key) {
-            Some(Value::Block(block)) => Some(block),
-            _ => None,
+    /// The block when no read is needed for it.
+    pub(crate) fn at_hand(&self, (column, block): BlockId) -> base::Result<Option<Arc<Block>>> {
+        let Some(index) = self.footer.column(column) else {
+            return Ok(None);
+        };
+        let Some(at) = index.blocks.get(block) else {
+            return Ok(None);
+        };
+        let key = Key { path: Arc::clone(&self.path), offset: at.offset };
+        if let Some(Value::Block(block)) = self.storage.cache.get(&key) {
+            return Ok(Some(block));
         }
+        let Source::Memory(bytes) = &self.source else {
+            return Ok(None);
+        };
+        let (from, len) = (at.offset as usize, at.len as usize);
+        if bytes.len().saturating_sub(from) < len {
+            return Err(corrupted(&self.path, "it is shorter than its footer says"));
+        }
+        let block = Block::open(bytes.slice(from..from + len), index, block, &self.path)?;
+        let block = Arc::new(block);
+        self.storage.cache.insert(key, Value::Block(Arc::clone(&block)), len);
+        Ok(Some(block))
     }
 
     /// Reads `blocks` from the store, in the order asked for, and leaves them in the cache.
@@ -142,6 +171,48 @@ impl SegmentReader {
         // of it stays in the cache.
         part.get(from..to).map(Bytes::copy_from_slice).ok_or_else(short)
     }
+}
+
+/// The segment's footer, through the cache.
+async fn footer(
+    storage: &NodeStorage,
+    segment: &Segment,
+    path: &Arc<str>,
+    source: &Source,
+) -> base::Result<(Arc<Footer>, Reads)> {
+    let key = Key { path: Arc::clone(path), offset: segment.footer_offset };
+    if let Some(Value::Footer(footer)) = storage.cache.get(&key) {
+        return Ok((footer, Reads::default()));
+    }
+    if segment.footer_offset >= segment.bytes {
+        return Err(corrupted(path, "its descriptor gives no room for a footer"));
+    }
+    let range = segment.footer_offset..segment.bytes;
+    let (bytes, reads) = match source {
+        Source::Memory(bytes) if bytes.len() as u64 == segment.bytes => {
+            (bytes.slice(range.start as usize..), Reads::default())
+        }
+        Source::Memory(_) => {
+            return Err(corrupted(path, "its descriptor has other bytes than it says"));
+        }
+        Source::Store => {
+            let got = storage.store.get_range(&Path::from(&**path), range).await;
+            let bytes = got.map_err(|error| store_error(path, error))?;
+            let reads = Reads { bytes: bytes.len() as u64, requests: 1 };
+            (bytes, reads)
+        }
+    };
+    let footer = Footer::parse(&bytes, path)?;
+    if footer.checksum != segment.footer_checksum {
+        return Err(corrupted(path, "it is not the segment that its descriptor describes"));
+    }
+    if footer.rows != segment.rows {
+        return Err(corrupted(path, "its footer counts other rows than its descriptor"));
+    }
+    let footer = Arc::new(footer);
+    // A parsed footer takes a few times its bytes.
+    storage.cache.insert(key, Value::Footer(Arc::clone(&footer)), bytes.len() * 4);
+    Ok((footer, reads))
 }
 
 /// The ranges in order, close ones joined.

@@ -15,6 +15,7 @@ use datafusion::physical_plan::{Distribution, ExecutionPlan};
 
 use super::stage::StageOutputExec;
 use super::{Cutter, Locus, Placed, Plan, with_children};
+use crate::change::{ChangeExec, MergeDeletesExec};
 use crate::write::{EvenSliceExec, SegmentWriteExec};
 
 /// True for a node whose output partition depends on the same input partition alone.
@@ -72,9 +73,36 @@ impl Cutter {
         Ok(Placed { plan, locus: Locus::Sliced, reads: true, stable: false })
     }
 
+    /// A change is made where its rows are; it is never copied and never runs on the leader.
+    fn place_change(&self, plan: &Plan, writes: bool, child: Placed) -> Result<Placed> {
+        let child = match child.locus {
+            Locus::Sliced => child,
+            // Rows of several slices in one task belong to other nodes.
+            _ if writes && self.layout.tasks() > 1 => {
+                let Some(child) = self.to_sliced(&child)? else {
+                    return Err(Error::internal("changed rows cannot be divided over slices"));
+                };
+                child
+            }
+            _ => self.ship(child)?,
+        };
+        let locus = if child.locus == Locus::Sliced { Locus::Sliced } else { Locus::Single };
+        let plan = with_children(plan, vec![child])?;
+        Ok(Placed { plan, locus, reads: true, stable: false })
+    }
+
     pub(crate) fn place_unary(&self, plan: &Plan, child: Placed) -> Result<Placed> {
         if let Some(write) = plan.downcast_ref::<SegmentWriteExec>() {
             return self.place_write(plan, write, child);
+        }
+        if let Some(change) = plan.downcast_ref::<ChangeExec>() {
+            return match change.spec() {
+                Some(spec) if spec.replica => self.place_change(plan, false, self.gather(child)?),
+                spec => self.place_change(plan, spec.is_some(), child),
+            };
+        }
+        if plan.is::<MergeDeletesExec>() {
+            return self.place_change(plan, false, child);
         }
         if !is_partition_wise(plan.as_ref()) {
             return self.place_unknown(plan, vec![child]);

@@ -22,9 +22,10 @@ use datafusion_distributed::{
 
 use super::stage::{FirstTaskExec, StageOutputExec};
 use super::{Distributed, Plan, unary};
+use crate::change::{ChangeExec, MergeDeletesExec};
 use crate::layout::Layout;
 use crate::leaf::{self, LeafKind};
-use crate::write::SegmentWriteExec;
+use crate::write::{SegmentWriteExec, WriteSpec};
 
 /// Whether the tasks of a stage have parts of the rows or all of them each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Checker {
         if let Some(boundary) = node.as_network_boundary() {
             return self.stage(boundary, 1).map(|_| ());
         }
-        if leaf::reads_user_data(node.as_ref()) || node.is::<SegmentWriteExec>() {
+        if leaf::reads_user_data(node.as_ref()) || changes(node) {
             return refuse(format!("the leader node would read {}", describe(node)));
         }
         node.children().into_iter().try_for_each(|child| self.head(child))
@@ -205,7 +206,7 @@ impl Checker {
 
     /// Every task has all rows and computes the same thing.
     fn copied(&self, node: &Plan) -> Result<Share> {
-        let once = node.is::<AggregateExec>() || node.is::<SegmentWriteExec>();
+        let once = node.is::<AggregateExec>() || changes(node);
         if node.fetch().is_some() || once {
             return refuse(format!("every task would compute its own {}", describe(node)));
         }
@@ -223,8 +224,20 @@ impl Checker {
                 _ => refuse("rows would be divided by a hash within one task only"),
             };
         }
-        if node.is::<SegmentWriteExec>() {
-            return self.write(node);
+        if let Some(write) = node.downcast_ref::<SegmentWriteExec>() {
+            return self.write(node, write.spec());
+        }
+        if let Some(change) = node.downcast_ref::<ChangeExec>() {
+            return match change.spec() {
+                Some(spec) => self.write(node, spec),
+                None => Ok(Share::Part),
+            };
+        }
+        if let Some(merge) = node.downcast_ref::<MergeDeletesExec>() {
+            if merge.is_in_place() || node.children().into_iter().all(is_hashed) {
+                return Ok(Share::Part);
+            }
+            return refuse("the deletes of one segment would be written in several tasks");
         }
         if !unary::is_partition_wise(node.as_ref()) {
             return refuse(format!("{} over rows of several tasks", describe(node)));
@@ -250,9 +263,18 @@ impl Checker {
     }
 
     /// Each slice writes what its hash names.
-    fn write(&self, node: &Plan) -> Result<Share> {
+    fn write(&self, node: &Plan, spec: &WriteSpec) -> Result<Share> {
         let children = node.children();
         let input = base::proven(children.first().copied(), "a write has one input");
+        if spec.replica {
+            return refuse("several tasks would write rows that every node reads");
+        }
+        if spec.key.is_none()
+            && input.output_partitioning().partition_count() == self.layout.per_task()
+        {
+            // Without a key any slice is right.
+            return Ok(Share::Part);
+        }
         match input.output_partitioning() {
             Partitioning::Hash(keys, partitions)
                 if keys.len() == 1 && *partitions == self.layout.per_task() =>
@@ -318,6 +340,11 @@ fn collecting(node: &Plan, join_type: JoinType, shares: &[Share]) -> Result<Shar
         return Ok(Share::Part);
     }
     refuse(format!("{join_type} join {} over {shares:?}", describe(node)))
+}
+
+/// True for an operator that makes files.
+fn changes(node: &Plan) -> bool {
+    node.is::<SegmentWriteExec>() || node.is::<ChangeExec>() || node.is::<MergeDeletesExec>()
 }
 
 /// True for rows that hash partitioning divides, or that an operator keeps so divided.

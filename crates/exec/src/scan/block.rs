@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
 use base::SqlType;
@@ -29,6 +29,8 @@ const DISTINCT_TEXTS_MAX: u32 = 256;
 /// A block of rows that passed the predicates on encoded data.
 pub(super) struct Active {
     rows: usize,
+    /// The address of the first row.
+    address: i64,
     columns: Vec<Option<Arc<Block>>>,
     /// By column: all of its rows, when it is decoded a block at a time.
     whole: Vec<Option<ArrayRef>>,
@@ -104,7 +106,8 @@ impl Active {
             .filter(|_| survivors < planned.rows)
             .map(|selection| selection.to_boolean_buffer());
         let whole = vec![None; planned.columns.len()];
-        Active { rows: planned.rows, columns: planned.columns, whole, bits, survivors, at: 0 }
+        let Planned { rows, address, columns, .. } = planned;
+        Active { rows, address, columns, whole, bits, survivors, at: 0 }
     }
 
     /// The next rows that satisfy every filter, `None` at the block's end.
@@ -218,7 +221,25 @@ impl Active {
         Ok(part.refined(hits.values(), self.rows))
     }
 
+    /// The addresses of the rows of `part`.
+    fn addresses(&self, part: &Part) -> ArrayRef {
+        let address = |row: usize| self.address + row as i64;
+        Arc::new(match part {
+            Part::Range(range) => Int64Array::from_iter_values(range.clone().map(address)),
+            Part::Masked { range, mask, .. } => {
+                let rows = mask.set_indices().map(|row| address(range.start + row));
+                Int64Array::from_iter_values(rows)
+            }
+            Part::Picked { selection, .. } => {
+                Int64Array::from_iter_values(selection.runs().flatten().map(address))
+            }
+        })
+    }
+
     fn decode(&mut self, at: usize, part: &Part, compiled: &Compiled) -> Result<ArrayRef> {
+        if compiled.address == Some(at) {
+            return Ok(self.addresses(part));
+        }
         let Some(block) = &self.columns[at] else {
             return compiled.fills[at].to_array_of_size(part.rows());
         };

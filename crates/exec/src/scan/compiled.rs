@@ -74,6 +74,8 @@ pub(super) struct Compiled {
     /// For each column of the spec: whether a residual filter needs it, or the output.
     pub(super) for_residual: Vec<bool>,
     pub(super) for_output: Vec<bool>,
+    /// The column that gets the addresses of the rows.
+    pub(super) address: Option<usize>,
     /// What a column holds in segments without it.
     pub(super) fills: Vec<ScalarValue>,
     /// Rows of a batch given out.
@@ -108,6 +110,7 @@ impl Compiled {
         });
         Ok(Compiled {
             fills: fills.collect::<Result<_>>()?,
+            address: spec.address(),
             spec: Arc::clone(spec),
             schema,
             projection: projection.to_vec(),

@@ -4,11 +4,14 @@
 //! flight or held. Must not decode.
 
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use base::ids::ColumnId;
-use columnar::Block;
+use base::segment::row_address;
+use columnar::{Block, BlockIndex};
 use datafusion::common::{DataFusionError, Result};
+use roaring::RoaringBitmap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::compiled::Compiled;
@@ -26,6 +29,12 @@ const WINDOW_BLOCKS: usize = 8;
 pub(super) struct Planned {
     pub(super) number: usize,
     pub(super) rows: usize,
+    /// The place of its first row in the segment.
+    pub(super) first: u32,
+    /// The address of its first row; those of the others follow one by one.
+    pub(super) address: i64,
+    /// The rows of the segment that are gone, when some of this block are.
+    pub(super) deletes: Option<Arc<RoaringBitmap>>,
     /// The predicates, by their place in the scan's, that the zone map does not settle.
     pub(super) predicates: Vec<usize>,
     /// By column of the spec; `None` when the column is absent or was not fetched.
@@ -45,6 +54,8 @@ pub(super) struct Cursor {
     reader: Arc<SegmentReader>,
     /// By column of the spec: whether the segment has it.
     present: Vec<bool>,
+    /// By block: the place of its first row.
+    firsts: Vec<u32>,
     queue: VecDeque<usize>,
     window: VecDeque<Planned>,
     ahead: Option<Window>,
@@ -55,8 +66,17 @@ impl Cursor {
         let footer = reader.footer();
         let present = compiled.spec.columns.iter().map(|c| footer.column(c.id).is_some()).collect();
         let queue = (0..footer.blocks()).collect();
+        let mut next = 0_u32;
+        let first = |block: &BlockIndex| {
+            let first = next;
+            next = next.saturating_add(block.rows);
+            first
+        };
+        // Blocks of a number have the same rows in every column.
+        let blocks = footer.columns.first().map(|column| column.blocks.iter());
+        let firsts = blocks.into_iter().flatten().map(first).collect();
         let reader = Arc::new(reader);
-        Cursor { reader, present, queue, window: VecDeque::new(), ahead: None }
+        Cursor { reader, present, firsts, queue, window: VecDeque::new(), ahead: None }
     }
 
     /// The next block of rows that zone maps do not rule out. With `lazy`, columns that only
@@ -81,12 +101,12 @@ impl Cursor {
             }
             let ahead = match self.ahead.take() {
                 Some(ahead) => ahead,
-                None => match self.plan(compiled, dynamic, lazy, metrics) {
+                None => match self.plan(compiled, dynamic, lazy, metrics)? {
                     Some(window) => window,
                     None => return Ok(None),
                 },
             };
-            self.ahead = self.plan(compiled, dynamic, lazy, metrics);
+            self.ahead = self.plan(compiled, dynamic, lazy, metrics)?;
             self.window = settle(ahead, metrics).await?;
         }
     }
@@ -102,7 +122,7 @@ impl Cursor {
         for (at, column) in compiled.spec.columns.iter().enumerate() {
             if compiled.for_output[at] && self.present[at] && planned.columns[at].is_none() {
                 let id = (column.id, planned.number);
-                match self.reader.cached(id) {
+                match self.reader.at_hand(id).map_err(into_datafusion)? {
                     Some(block) => {
                         metrics.cache_hits.add(1);
                         planned.columns[at] = Some(block);
@@ -133,7 +153,7 @@ impl Cursor {
         dynamic: &Dynamic,
         lazy: bool,
         metrics: &ScanMetrics,
-    ) -> Option<Window> {
+    ) -> Result<Option<Window>> {
         let mut blocks = VecDeque::new();
         let mut missing: Vec<(usize, usize)> = Vec::new();
         let mut bytes = 0;
@@ -149,7 +169,7 @@ impl Cursor {
             for at in self.wanted(&planned, compiled, dynamic, lazy) {
                 let column = &compiled.spec.columns[at];
                 bytes += self.block_bytes(column.id, number);
-                match self.reader.cached((column.id, number)) {
+                match self.reader.at_hand((column.id, number)).map_err(into_datafusion)? {
                     Some(block) => {
                         metrics.cache_hits.add(1);
                         planned.columns[at] = Some(block);
@@ -160,11 +180,11 @@ impl Cursor {
             blocks.push_back(planned);
         }
         if blocks.is_empty() {
-            return None;
+            return Ok(None);
         }
         metrics.cache_misses.add(missing.len());
         let reads = (!missing.is_empty()).then(|| self.start(compiled, &blocks, missing));
-        Some(Window { blocks, reads })
+        Ok(Some(Window { blocks, reads }))
     }
 
     /// Reads in the background, so that they run while the last window is decoded.
@@ -188,9 +208,9 @@ impl Cursor {
 
     fn planned(&self, compiled: &Compiled, number: usize) -> Planned {
         let footer = self.reader.footer();
-        // Blocks of a number have the same rows in every column.
-        let block = footer.columns.first().and_then(|column| column.blocks.get(number));
-        let rows = block.map_or(0, |block| block.rows as usize);
+        let rows = self.rows(number);
+        let first = self.firsts.get(number).copied().unwrap_or(0);
+        let deletes = self.reader.deletes().filter(|_| self.deleted(number) > 0);
         let open = |predicate: &ColumnPredicate| {
             let column = &compiled.spec.columns[predicate.column];
             match footer.column(column.id).and_then(|index| index.blocks.get(number)) {
@@ -203,9 +223,28 @@ impl Cursor {
         Planned {
             number,
             rows,
+            first,
+            address: row_address(self.reader.number(), first),
+            deletes: deletes.cloned(),
             predicates: predicates.filter(|(_, p)| open(p)).map(|(at, _)| at).collect(),
             columns: vec![None; compiled.spec.columns.len()],
         }
+    }
+
+    fn rows(&self, number: usize) -> usize {
+        let column = self.reader.footer().columns.first();
+        column.and_then(|column| column.blocks.get(number)).map_or(0, |block| block.rows as usize)
+    }
+
+    /// How many rows of the block are gone.
+    fn deleted(&self, number: usize) -> usize {
+        let (Some(deletes), Some(first)) = (self.reader.deletes(), self.firsts.get(number)) else {
+            return 0;
+        };
+        let (first, rows) = (u64::from(*first), self.rows(number) as u64);
+        // Positions end below 2^32, which a range of them need not.
+        let end = u32::try_from(first + rows).map_or(Bound::Unbounded, Bound::Excluded);
+        deletes.range_cardinality((Bound::Included(first as u32), end)) as usize
     }
 
     /// The columns to fetch for a block.
@@ -235,7 +274,7 @@ impl Cursor {
         index.and_then(|index| index.blocks.get(number)).map_or(0, |block| u64::from(block.len))
     }
 
-    /// False when zone maps prove that no row of the block matches.
+    /// False when no row of the block is left, or zone maps prove that none matches.
     fn can_match(&self, compiled: &Compiled, dynamic: &Dynamic, number: usize) -> bool {
         let answer = |predicate: &ColumnPredicate| {
             let column = &compiled.spec.columns[predicate.column];
@@ -245,7 +284,9 @@ impl Cursor {
                 None => holds(&predicate.predicate, column.fill.as_ref()),
             }
         };
-        compiled.split.encoded.iter().all(answer)
+        let all_gone = self.reader.deletes().is_some() && self.deleted(number) == self.rows(number);
+        !all_gone
+            && compiled.split.encoded.iter().all(answer)
             && dynamic.encoded.iter().all(|hint| answer(&hint.filter))
             && [&compiled.split.prune, &dynamic.prune]
                 .into_iter()

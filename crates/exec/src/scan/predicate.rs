@@ -170,7 +170,8 @@ fn column_of<'a>(
     columns: &'a [ScanColumn],
 ) -> Option<(usize, &'a ScanColumn)> {
     let index = expr.downcast_ref::<Column>()?.index();
-    Some((index, columns.get(index)?))
+    // Addresses are in no block: only what is decoded can be tested.
+    columns.get(index).filter(|column| !column.is_address()).map(|column| (index, column))
 }
 
 fn scalar(expr: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base::SqlType;
 use base::ids::{ColumnId, Oid, SliceId};
-use base::segment::{Datum, Segment};
+use base::segment::{Bitmap, Datum, Deletes, Segment};
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
@@ -76,7 +76,7 @@ struct SlicesMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct SegmentMessage {
+pub(crate) struct SegmentMessage {
     #[prost(string, tag = "1")]
     path: String,
     #[prost(uint32, optional, tag = "2")]
@@ -94,6 +94,27 @@ struct SegmentMessage {
     /// The bounds of the leading sort key column, when order depends on them.
     #[prost(string, optional, tag = "8")]
     bounds: Option<String>,
+    #[prost(uint32, tag = "9")]
+    number: u32,
+    #[prost(message, optional, tag = "10")]
+    deletes: Option<DeletesMessage>,
+    #[prost(bytes = "vec", optional, tag = "11")]
+    inline: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeletesMessage {
+    #[prost(uint64, tag = "1")]
+    rows: u64,
+    /// The set itself, or else its file.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    inline: Option<Vec<u8>>,
+    #[prost(string, tag = "3")]
+    path: String,
+    #[prost(uint64, tag = "4")]
+    bytes: u64,
+    #[prost(uint32, tag = "5")]
+    checksum: u32,
 }
 
 /// Appends the encoded form of a scan to `buffer`.
@@ -226,7 +247,10 @@ fn slices_of(message: Option<&SlicesMessage>) -> Result<Slices> {
     })
 }
 
-fn segment_message(segment: &Segment, leading: Option<ColumnId>) -> Result<SegmentMessage> {
+pub(crate) fn segment_message(
+    segment: &Segment,
+    leading: Option<ColumnId>,
+) -> Result<SegmentMessage> {
     let stats = leading.and_then(|column| segment.column(column));
     Ok(SegmentMessage {
         path: segment.path.clone(),
@@ -237,10 +261,32 @@ fn segment_message(segment: &Segment, leading: Option<ColumnId>) -> Result<Segme
         footer_checksum: segment.footer_checksum,
         sorted: segment.sorted,
         bounds: stats.map(json).transpose()?,
+        number: segment.number,
+        deletes: segment.deletes.as_deref().map(deletes_message),
+        inline: segment.inline.as_ref().map(|bytes| bytes.to_vec()),
     })
 }
 
-fn segment_of(message: SegmentMessage, leading: Option<ColumnId>) -> Result<Segment> {
+fn deletes_message(deletes: &Deletes) -> DeletesMessage {
+    let message = DeletesMessage { rows: deletes.rows, ..DeletesMessage::default() };
+    match &deletes.bitmap {
+        Bitmap::Inline(bytes) => DeletesMessage { inline: Some(bytes.to_vec()), ..message },
+        Bitmap::File { path, bytes, checksum } => {
+            DeletesMessage { path: path.clone(), bytes: *bytes, checksum: *checksum, ..message }
+        }
+    }
+}
+
+fn deletes_of(message: DeletesMessage) -> Deletes {
+    let DeletesMessage { rows, inline, path, bytes, checksum } = message;
+    let bitmap = match inline {
+        Some(bytes) => Bitmap::Inline(bytes.into()),
+        None => Bitmap::File { path, bytes, checksum },
+    };
+    Deletes { rows, bitmap }
+}
+
+pub(crate) fn segment_of(message: SegmentMessage, leading: Option<ColumnId>) -> Result<Segment> {
     let stats = match (message.bounds.as_deref(), leading) {
         (Some(bounds), Some(_)) => vec![from_json(bounds)?],
         _ => Vec::new(),
@@ -259,7 +305,9 @@ fn segment_of(message: SegmentMessage, leading: Option<ColumnId>) -> Result<Segm
         placement: crate::placement::NOT_PLACED,
         sorted: message.sorted,
         columns: stats,
-        ..Segment::default()
+        number: message.number,
+        deletes: message.deletes.map(|deletes| Arc::new(deletes_of(deletes))),
+        inline: message.inline.map(Arc::from),
     })
 }
 
@@ -275,4 +323,66 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 fn damaged(error: prost::DecodeError) -> DataFusionError {
     internal_datafusion_err!("a plan could not be decoded: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use base::segment::ColumnStats;
+
+    use super::*;
+
+    /// Equal to the last bit, where NaN is not equal to itself.
+    fn same(a: &Segment, b: &Segment) -> bool {
+        let bits = |datum: &Option<Datum>| match datum {
+            Some(Datum::Float(value)) => Some(value.to_bits()),
+            _ => None,
+        };
+        let stats = |segment: &Segment| -> Vec<_> {
+            segment.columns.iter().map(|stats| (bits(&stats.min), bits(&stats.max))).collect()
+        };
+        let plain = |segment: &Segment| Segment { columns: Vec::new(), ..segment.clone() };
+        stats(a) == stats(b) && plain(a) == plain(b)
+    }
+
+    #[test]
+    fn bounds_survive_to_the_last_bit() {
+        let values = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, -0.0, 0.1 + 0.2, 1e-310, 5e300];
+        for low in values {
+            for high in values {
+                let stats = ColumnStats {
+                    column: ColumnId(3),
+                    min: Some(Datum::Float(low)),
+                    max: Some(Datum::Float(high)),
+                    ..ColumnStats::default()
+                };
+                let segment = Segment { columns: vec![stats], ..Segment::default() };
+                let written: Segment = from_json(&json(&segment).unwrap()).unwrap();
+                assert!(same(&segment, &written), "{low} {high}");
+                let message = segment_message(&segment, Some(ColumnId(3))).unwrap();
+                let message = SegmentMessage::decode(&*message.encode_to_vec()).unwrap();
+                let scanned = segment_of(message, Some(ColumnId(3))).unwrap();
+                assert!(same(&segment, &scanned), "{low} {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn deletes_and_inline_bytes_travel() {
+        let file = Bitmap::File { path: "data/1/1-2-3.del".into(), bytes: 9_000, checksum: 7 };
+        let inline = Bitmap::Inline(Arc::from([1, 2, 3]));
+        for (bitmap, bytes) in [(file, None), (inline, Some(Arc::from([4_u8, 5])))] {
+            let segment = Segment {
+                path: "data/1/1-2-0000-0.seg".into(),
+                slice: Some(SliceId(2)),
+                rows: 100,
+                number: 12,
+                deletes: Some(Arc::new(Deletes { rows: 3, bitmap })),
+                inline: bytes,
+                ..Segment::default()
+            };
+            let message = segment_message(&segment, None).unwrap();
+            let message = SegmentMessage::decode(&*message.encode_to_vec()).unwrap();
+            assert_eq!(segment_of(message, None).unwrap(), segment);
+        }
+    }
 }

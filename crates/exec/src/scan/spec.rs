@@ -9,8 +9,11 @@ use std::sync::Arc;
 use arrow_schema::{Schema, SchemaRef};
 use base::SqlType;
 use base::ids::{ColumnId, Oid};
-use base::segment::{Datum, Segment};
+use base::segment::{Datum, ROW_ADDRESS, Segment};
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
+
+/// Stands for [`ROW_ADDRESS`] among the columns of a scan; no table has a column of this id.
+pub(crate) const ADDRESS: ColumnId = ColumnId(u32::MAX);
 
 /// A column that a scan reads for its output or for a predicate.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +24,18 @@ pub struct ScanColumn {
     pub nullable: bool,
     /// The value in segments that are older than the column; `None` is NULL.
     pub fill: Option<Datum>,
+}
+
+impl ScanColumn {
+    /// The address of each row, which the scan makes itself.
+    pub(crate) fn address() -> ScanColumn {
+        let (sql_type, name) = (SqlType::BigInt, ROW_ADDRESS.to_owned());
+        ScanColumn { id: ADDRESS, sql_type, name, nullable: false, fill: None }
+    }
+
+    pub(crate) fn is_address(&self) -> bool {
+        self.id == ADDRESS
+    }
 }
 
 /// Which slices a leaf holds and how they become partitions.
@@ -105,6 +120,11 @@ impl ScanSpec {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// The place of [`ROW_ADDRESS`] among the columns, when the scan makes it.
+    pub(crate) fn address(&self) -> Option<usize> {
+        self.columns.iter().position(ScanColumn::is_address)
+    }
+
     /// The column at `index`.
     ///
     /// # Errors
@@ -128,21 +148,21 @@ pub(crate) fn order_by_key(segments: &mut [Arc<Segment>], key: &[ColumnId]) -> b
     let Some(first) = key.first().copied() else {
         return false;
     };
-    let bounds = |segment: &Segment| -> Option<(Datum, Datum)> {
-        let stats = segment.column(first)?;
-        let usable = segment.sorted && stats.nulls == 0;
-        usable.then(|| stats.min.clone().zip(stats.max.clone())).flatten()
-    };
-    if segments.iter().any(|segment| bounds(segment).is_none()) {
-        return false;
+    let all = segments.to_vec();
+    let mut bounds: Vec<(&Datum, &Datum, &Arc<Segment>)> = Vec::with_capacity(all.len());
+    for segment in &all {
+        let stats = segment.column(first).filter(|stats| segment.sorted && stats.nulls == 0);
+        match stats.map(|stats| (&stats.min, &stats.max)) {
+            Some((Some(low), Some(high))) => bounds.push((low, high, segment)),
+            _ => return false,
+        }
     }
-    segments.sort_by(|a, b| {
-        let (a, b) = (bounds(a).map(|b| b.0), bounds(b).map(|b| b.0));
-        a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
-    });
-    segments.windows(2).all(|pair| match (bounds(&pair[0]), bounds(&pair[1])) {
-        (Some((_, high)), Some((low, _))) if key.len() == 1 => high <= low,
-        (Some((_, high)), Some((low, _))) => high < low,
-        _ => false,
+    bounds.sort_by(|a, b| a.0.partial_cmp(b.0).unwrap_or(std::cmp::Ordering::Equal));
+    for (place, (_, _, segment)) in segments.iter_mut().zip(&bounds) {
+        *place = Arc::clone(segment);
+    }
+    bounds.windows(2).all(|pair| match key.len() {
+        1 => pair[0].1 <= pair[1].0,
+        _ => pair[0].1 < pair[1].0,
     })
 }

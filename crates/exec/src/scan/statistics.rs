@@ -1,6 +1,7 @@
 //! Statistics of a scan from the catalog's statistics of its segments.
 //!
-//! Row counts and bounds are exact as long as nothing filters; estimates follow the usual
+//! Row counts are exact as long as nothing filters, bounds and NULLs as long as nothing is
+//! deleted either; estimates follow the usual
 //! assumptions (uniform within bounds, independent columns). Must not read segments.
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(crate) fn of_segments(
     segments: &[Arc<Segment>],
     key: Option<usize>,
 ) -> Statistics {
-    let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
+    let rows: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
     let column_statistics = columns
         .iter()
         .enumerate()
@@ -48,6 +49,9 @@ fn column_statistics(
     rows: u64,
     is_key: bool,
 ) -> ColumnStatistics {
+    if column.is_address() {
+        return addresses(rows);
+    }
     let mut merged = Merged::default();
     for segment in segments {
         match segment.column(column.id) {
@@ -55,7 +59,10 @@ fn column_statistics(
             None => merged.add_fill(column, segment.rows),
         }
     }
-    let width = width(column, &merged, rows);
+    // What was deleted may have been the least, the greatest, or NULL.
+    let whole = segments.iter().all(|segment| segment.deletes.is_none());
+    let stored = merged.nulls + merged.values;
+    let width = width(column, &merged, stored);
     let scalar = |bound: &Option<Datum>, unbounded: bool| {
         let bound = bound.as_ref().filter(|_| !unbounded);
         bound.and_then(|datum| scalar_of(Some(datum), column.sql_type))
@@ -63,18 +70,31 @@ fn column_statistics(
     let is_float = matches!(column.sql_type.arrow(), DataType::Float32 | DataType::Float64);
     // NaN and the two zeros leave room between a bound and what MIN and MAX answer.
     let precise = |value: Option<ScalarValue>, exact: bool| match value {
-        Some(value) if exact && !is_float => Precision::Exact(value),
+        Some(value) if exact && whole && !is_float => Precision::Exact(value),
         Some(value) => Precision::Inexact(value),
         None => Precision::Absent,
     };
     let distinct = merged.distinct(segments, column, is_key);
     ColumnStatistics {
-        null_count: Precision::Exact(merged.nulls as usize),
+        null_count: match whole {
+            true => Precision::Exact(merged.nulls as usize),
+            false => Precision::Inexact(merged.nulls.min(rows) as usize),
+        },
         min_value: precise(scalar(&merged.min, merged.min_unbounded), !merged.min_truncated),
         max_value: precise(scalar(&merged.max, merged.max_unbounded), !merged.max_truncated),
         sum_value: Precision::Absent,
         distinct_count: distinct.map_or(Precision::Absent, Precision::Inexact),
         byte_size: Precision::Inexact((width * rows as f64) as usize),
+    }
+}
+
+/// Every row has an address of its own.
+fn addresses(rows: u64) -> ColumnStatistics {
+    ColumnStatistics {
+        null_count: Precision::Exact(0),
+        distinct_count: Precision::Inexact(rows as usize),
+        byte_size: Precision::Inexact(rows as usize * size_of::<i64>()),
+        ..ColumnStatistics::new_unknown()
     }
 }
 

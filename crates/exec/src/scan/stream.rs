@@ -232,7 +232,7 @@ impl PartitionScan {
     fn select(&mut self, planned: &Planned) -> Result<Option<Selection>> {
         let _compute = self.metrics.baseline.elapsed_compute().timer();
         let _timer = self.metrics.filter_time.timer();
-        let mut selection = Selection::all(planned.rows);
+        let mut selection = planned.live();
         let encoded = &self.compiled.split.encoded;
         self.predicates.before_block();
         for place in 0..self.predicates.order.len() {
@@ -271,6 +271,18 @@ impl PartitionScan {
 }
 
 impl Planned {
+    /// The rows that are not deleted.
+    fn live(&self) -> Selection {
+        let mut selection = Selection::all(self.rows);
+        if let Some(deletes) = &self.deletes {
+            let last = self.first.saturating_add(self.rows as u32 - 1);
+            for row in deletes.range(self.first..=last) {
+                selection.clear_row((row - self.first) as usize);
+            }
+        }
+        selection
+    }
+
     fn is_open(&self, predicate: usize) -> bool {
         self.predicates.contains(&predicate)
     }

@@ -5,7 +5,7 @@ use base::SqlState;
 use super::{Place, Rows, TestCluster, ints, lines, longs, rows, some_ints, texts};
 use crate::query::QueryContext;
 
-fn next(state: &mut u32) -> u32 {
+pub(super) fn next(state: &mut u32) -> u32 {
     *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     *state >> 8
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{CancellationToken, SqlState};
+use object_store::ObjectStore;
 use tokio::task::JoinHandle;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
@@ -15,18 +16,21 @@ use crate::node::{NodeConfig, NodeServer};
 use crate::query::QueryContext;
 use crate::rpc::tls::{ClusterCertificates, create};
 
-struct Nodes {
+pub(super) struct Nodes {
     certificates: ClusterCertificates,
+    /// What the nodes share, as all nodes of a cluster do.
+    pub(super) store: Arc<dyn ObjectStore>,
     addresses: Vec<SocketAddr>,
     running: Vec<(CancellationToken, JoinHandle<base::Result<()>>)>,
 }
 
 impl Nodes {
-    async fn start(ports: &[u16], slices: u16) -> Nodes {
+    pub(super) async fn start(ports: &[u16], slices: u16) -> Nodes {
         let certificates = create("test").unwrap();
         let addresses: Vec<SocketAddr> =
             ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
-        let mut nodes = Nodes { certificates, addresses, running: Vec::new() };
+        let store = Arc::new(object_store::memory::InMemory::new());
+        let mut nodes = Nodes { certificates, store, addresses, running: Vec::new() };
         for at in 0..ports.len() {
             let node = nodes.serve(at, slices);
             nodes.running.push(node);
@@ -41,17 +45,27 @@ impl Nodes {
             engine: config(&format!("node{at}"), slices),
         };
         let shutdown = CancellationToken::new();
-        let store = Arc::new(object_store::memory::InMemory::new());
+        let store = Arc::clone(&self.store);
         let serving = NodeServer::serve(config, store, extensions(), shutdown.clone());
         (shutdown, tokio::spawn(serving))
     }
 
-    async fn cluster(&self, slices: u16) -> TestCluster {
+    /// The nodes as a leader is told of them.
+    pub(super) fn as_cluster(&self) -> Cluster {
         let nodes = self.addresses.iter().copied().map(Into::into).collect();
-        let cluster = Cluster::Remote { nodes, tls: self.certificates.leader.clone() };
-        let cluster = TestCluster::with(config("leader", slices), cluster, warehouse());
+        Cluster::Remote { nodes, tls: self.certificates.leader.clone() }
+    }
+
+    async fn cluster(&self, slices: u16) -> TestCluster {
+        let cluster = TestCluster::with(config("leader", slices), self.as_cluster(), warehouse());
         cluster.engine.require_all_nodes().await.unwrap();
         cluster
+    }
+
+    pub(super) async fn stop_all(mut self) {
+        for at in 0..self.running.len() {
+            self.stop(at).await;
+        }
     }
 
     async fn stop(&mut self, at: usize) {

@@ -19,14 +19,14 @@ const RANK_BITS: u32 = 16;
 
 /// Rows that wait to be sorted.
 #[derive(Default)]
-pub(super) struct Run {
+pub(crate) struct Run {
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
 }
 
 /// The order in which the rows of a run are written.
-pub(super) enum Order {
+pub(crate) enum Order {
     /// As they came.
     Arrival,
     /// Batch and row of each.
@@ -34,24 +34,24 @@ pub(super) enum Order {
 }
 
 impl Run {
-    pub(super) fn push(&mut self, batch: RecordBatch, bytes: usize) {
+    pub(crate) fn push(&mut self, batch: RecordBatch, bytes: usize) {
         self.rows += batch.num_rows();
         self.bytes += bytes;
         self.batches.push(batch);
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Sorts the rows by `sort`.
-    pub(super) fn order(&self, sort: &SortBy) -> Result<Order> {
+    pub(crate) fn order(&self, sort: &SortBy) -> Result<Order> {
         let indices = match sort {
-            SortBy::Arrival => return Ok(Order::Arrival),
+            SortBy::Arrival | SortBy::Sorted(_) => return Ok(Order::Arrival),
             SortBy::Compound(key) => {
                 let columns = self.key(key)?;
                 if is_sorted(&columns)? {
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// The rows `from..from + count` of the order, at most.
-    pub(super) fn slice(&self, order: &Order, from: usize, count: usize) -> Result<RecordBatch> {
+    pub(crate) fn slice(&self, order: &Order, from: usize, count: usize) -> Result<RecordBatch> {
         match order {
             Order::Sorted(places) => {
                 let batches: Vec<&RecordBatch> = self.batches.iter().collect();

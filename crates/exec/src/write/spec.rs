@@ -1,12 +1,21 @@
-//! What a write needs to know of its table; it travels to the compute nodes inside the plan.
+//! What a write needs to know of its table, and how rows and descriptors follow from it; it
+//! travels to the compute nodes inside the plan.
 
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{Schema, SchemaRef};
 use base::ids::{ColumnId, Oid, SliceId};
-use base::{Result, SqlType};
+use base::segment::Segment;
+use base::{Error, Result, SqlType, error};
 use catalog::{DistStyle, SortKey, Table};
-use columnar::{ColumnSpec, Encode, WriteOptions};
+use columnar::{ColumnSpec, Encode, Encoded, WriteOptions};
+use datafusion::common::internal_datafusion_err;
 use serde::{Deserialize, Serialize};
 
 use super::identity::IdentityFill;
+use crate::error::into_datafusion;
+use crate::placement;
 
 /// Decoded bytes of rows that a slice sorts at once, as far as its memory allows.
 const RUN_BYTES: usize = 512 << 20;
@@ -31,6 +40,8 @@ pub enum SortBy {
     Arrival,
     Compound(Vec<usize>),
     Interleaved(Vec<usize>),
+    /// As rows come, which is the order of these columns.
+    Sorted(Vec<usize>),
 }
 
 /// Where and how the rows of a table are written.
@@ -103,14 +114,104 @@ impl WriteSpec {
     }
 
     /// The name of segment `seq` of a slice; a path is used once.
-    pub(super) fn path(&self, slice: Option<SliceId>, seq: u32) -> String {
+    fn path(&self, slice: Option<SliceId>, seq: u32) -> String {
         match slice {
             Some(slice) => format!("{}-{:04}-{seq}.seg", self.prefix, slice.0),
             None => format!("{}-all-{seq}.seg", self.prefix),
         }
     }
 
-    pub(super) fn column_specs(&self) -> Result<Vec<ColumnSpec>> {
+    /// The schema of rows as they are stored.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|c| c.sql_type.field(&c.name, true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The rows `first..` of a slice as they are stored: identity values filled in, columns
+    /// after the table's gone, and what the planner promised about them checked.
+    ///
+    /// # Errors
+    /// 23502 for a NULL that the table refuses, 22003 for an identity column out of values;
+    /// internal for a row that belongs to another slice.
+    pub(crate) fn stored(
+        &self,
+        schema: &SchemaRef,
+        batch: RecordBatch,
+        slice: Option<SliceId>,
+        first: u64,
+    ) -> datafusion::common::Result<RecordBatch> {
+        let wanted = self.columns.len().min(batch.num_columns());
+        let mut columns: Vec<ArrayRef> = batch.columns()[..wanted].to_vec();
+        let (number, slices) = slice.map_or((0, 1), |slice| (slice.0, self.slices));
+        for fill in &self.identity {
+            let column = columns.get_mut(fill.column).ok_or_else(|| {
+                internal_datafusion_err!("identity column {} is not written", fill.column)
+            })?;
+            *column = fill.filled(column, first, number, slices).map_err(into_datafusion)?;
+        }
+        for (array, column) in columns.iter().zip(&self.columns) {
+            if !column.nullable && array.null_count() > 0 {
+                return Err(into_datafusion(self.not_null(&column.name)));
+            }
+        }
+        self.check_placement(&columns, slice)?;
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+
+    fn not_null(&self, column: &str) -> Error {
+        error!(NotNullViolation, "null value in column \"{column}\" violates not-null constraint")
+            .table(&self.name)
+            .column(column)
+    }
+
+    /// Refuses rows that are not on the slice that their DISTKEY names: they would be missed by
+    /// every co-located join.
+    fn check_placement(
+        &self,
+        columns: &[ArrayRef],
+        slice: Option<SliceId>,
+    ) -> datafusion::common::Result<()> {
+        let (Some(key), Some(slice)) = (self.key, slice) else {
+            return Ok(());
+        };
+        let mut slices = Vec::new();
+        placement::slices_of(&columns[key..=key], self.slices, &mut slices)?;
+        match slices.iter().find(|other| **other != slice.0) {
+            None => Ok(()),
+            Some(other) => Err(internal_datafusion_err!(
+                "a row of {} for slice {other} was sent to slice {slice}",
+                self.name
+            )),
+        }
+    }
+
+    /// What the catalog has to know of the segment `seq` of a slice.
+    pub(crate) fn descriptor(
+        &self,
+        encoded: &Encoded,
+        slice: Option<SliceId>,
+        seq: u32,
+    ) -> Segment {
+        let key = self.key.and_then(|key| self.columns.get(key));
+        let placement = match (key, slice) {
+            (Some(key), Some(_)) => placement::placement_mark(key.id, self.slices),
+            _ => placement::NOT_PLACED,
+        };
+        Segment {
+            path: self.path(slice, seq),
+            slice,
+            rows: encoded.rows,
+            bytes: encoded.bytes,
+            footer_offset: encoded.footer_offset,
+            footer_checksum: encoded.footer_checksum,
+            placement,
+            sorted: matches!(self.sort, SortBy::Compound(_) | SortBy::Sorted(_)),
+            columns: encoded.columns.clone(),
+            ..Segment::default()
+        }
+    }
+
+    pub(crate) fn column_specs(&self) -> Result<Vec<ColumnSpec>> {
         let spec = |column: &WriteColumn| {
             let encode = column.encode.as_deref().map(str::parse::<Encode>).transpose()?;
             Ok(ColumnSpec { id: column.id, sql_type: column.sql_type, encode })
@@ -118,7 +219,7 @@ impl WriteSpec {
         self.columns.iter().map(spec).collect()
     }
 
-    pub(super) fn options(&self) -> WriteOptions {
+    pub(crate) fn options(&self) -> WriteOptions {
         WriteOptions { block_rows: self.block_rows, ..WriteOptions::default() }
     }
 }

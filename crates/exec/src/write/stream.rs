@@ -7,61 +7,55 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, SchemaRef};
 use base::ids::SliceId;
 use base::segment::Segment;
-use base::{Error, error};
-use columnar::{Encoded, SegmentWriter};
+use columnar::SegmentWriter;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, MetricBuilder, Time};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::run::Run;
 use super::spec::{SortBy, WriteSpec};
-use super::{SegmentWriteExec, output_schema, upload};
+use super::{output_schema, upload};
 use crate::cache::NodeStorage;
 use crate::error::into_datafusion;
-use crate::placement;
 
 /// Rows gathered and encoded between two chances for other tasks.
 const STEP_ROWS: usize = 16_384;
 
+/// A segment is closed at so many rows, whatever its size: the place of a row in its segment has
+/// 32 bits.
+const SEGMENT_ROWS_MAX: u64 = 1 << 30;
+
 /// The descriptors of one slice, as a stream of one batch.
 pub(super) fn execute(
-    write: &SegmentWriteExec,
-    partition: usize,
-    slice: Option<u16>,
-    input: SendableRecordBatchStream,
-    storage: Arc<NodeStorage>,
-    context: &TaskContext,
-) -> Result<SendableRecordBatchStream> {
-    let consumer = MemoryConsumer::new(format!("SegmentWriteExec[{partition}]"));
-    let counter = |name: &'static str| MetricBuilder::new(&write.metrics).counter(name, partition);
-    let time = |name: &'static str| MetricBuilder::new(&write.metrics).subset_time(name, partition);
-    let fields = write.spec.columns.iter().map(|c| c.sql_type.field(&c.name, true));
-    let writer = SliceWriter {
-        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-        spec: Arc::clone(&write.spec),
-        slice: slice.map(SliceId),
-        storage,
-        reservation: consumer.register(context.memory_pool()),
-        baseline: BaselineMetrics::new(&write.metrics, partition),
-        bytes_written: counter("bytes_written"),
-        sort_time: time("sort_time"),
-        encode_time: time("encode_time"),
-        put_time: time("put_time"),
-        run: Run::default(),
-        open: None,
-        rows_seen: 0,
-        put: None,
-        segments: Vec::new(),
+    writer: SliceWriter,
+    mut input: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let written = async move {
+        let mut writer = writer;
+        while let Some(batch) = input.next().await {
+            writer.add(batch?).await?;
+        }
+        described(&writer.finish().await?)
     };
-    let stream = futures::stream::once(writer.run(input));
-    Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), stream)))
+    let stream = futures::stream::once(written);
+    Box::pin(RecordBatchStreamAdapter::new(output_schema(), stream))
+}
+
+fn described(segments: &[Segment]) -> Result<RecordBatch> {
+    let texts = segments.iter().map(crate::scan::json).collect::<Result<Vec<_>>>()?;
+    let rows = segments.iter().map(|segment| segment.rows);
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(texts)), Arc::new(UInt64Array::from_iter_values(rows))];
+    Ok(RecordBatch::try_new(output_schema(), columns)?)
 }
 
 /// Reads the descriptors out of what the operator gives.
@@ -76,7 +70,8 @@ pub fn segments_of(batch: &RecordBatch) -> Result<Vec<Segment>> {
     texts.iter().flatten().map(crate::scan::from_json).collect()
 }
 
-struct SliceWriter {
+/// The rows of one slice on their way into segments.
+pub(crate) struct SliceWriter {
     /// Of the rows as they are stored.
     schema: SchemaRef,
     spec: Arc<WriteSpec>,
@@ -97,73 +92,57 @@ struct SliceWriter {
 }
 
 impl SliceWriter {
-    async fn run(mut self, mut input: SendableRecordBatchStream) -> Result<RecordBatch> {
-        while let Some(batch) = input.next().await {
-            let batch = self.prepared(batch?)?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            if self.spec.sort == SortBy::Arrival {
-                self.encode(&batch).await?;
-            } else {
-                self.collect(batch).await?;
-            }
+    /// A writer of what comes to `partition`, whose slice is `slice`.
+    pub(crate) fn new(
+        spec: &Arc<WriteSpec>,
+        slice: Option<u16>,
+        storage: Arc<NodeStorage>,
+        metrics: &ExecutionPlanMetricsSet,
+        partition: usize,
+        context: &TaskContext,
+    ) -> SliceWriter {
+        let consumer = MemoryConsumer::new(format!("SegmentWriteExec[{partition}]"));
+        let time = |name: &'static str| MetricBuilder::new(metrics).subset_time(name, partition);
+        SliceWriter {
+            schema: spec.schema(),
+            spec: Arc::clone(spec),
+            slice: slice.map(SliceId),
+            storage,
+            reservation: consumer.register(context.memory_pool()),
+            baseline: BaselineMetrics::new(metrics, partition),
+            bytes_written: MetricBuilder::new(metrics).counter("bytes_written", partition),
+            sort_time: time("sort_time"),
+            encode_time: time("encode_time"),
+            put_time: time("put_time"),
+            run: Run::default(),
+            open: None,
+            rows_seen: 0,
+            put: None,
+            segments: Vec::new(),
         }
+    }
+
+    /// Adds rows, whose first columns are those of the spec.
+    pub(crate) async fn add(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let first = self.rows_seen;
+        self.rows_seen += batch.num_rows() as u64;
+        let batch = self.spec.stored(&self.schema, batch, self.slice, first)?;
+        match self.spec.sort {
+            SortBy::Arrival | SortBy::Sorted(_) => self.encode(&batch).await,
+            SortBy::Compound(_) | SortBy::Interleaved(_) => self.collect(batch).await,
+        }
+    }
+
+    /// Makes the rows durable.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Segment>> {
         self.write_run().await?;
         self.close_segment().await?;
         self.finish_put().await?;
         self.baseline.record_output(self.segments.len());
-        self.described()
-    }
-
-    /// The batch as it is stored: identity values filled in, the spreading column gone, and
-    /// what the planner promised about it checked.
-    fn prepared(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let first = self.rows_seen;
-        self.rows_seen += batch.num_rows() as u64;
-        let wanted = self.spec.columns.len();
-        let mut columns: Vec<ArrayRef> =
-            batch.columns()[..wanted.min(batch.num_columns())].to_vec();
-        let (slice, slices) = match self.slice {
-            Some(slice) => (slice.0, self.spec.slices),
-            None => (0, 1),
-        };
-        for fill in &self.spec.identity {
-            let column = columns.get_mut(fill.column).ok_or_else(|| {
-                internal_datafusion_err!("identity column {} is not written", fill.column)
-            })?;
-            *column = fill.filled(column, first, slice, slices).map_err(into_datafusion)?;
-        }
-        for (array, column) in columns.iter().zip(&self.spec.columns) {
-            if !column.nullable && array.null_count() > 0 {
-                return Err(into_datafusion(self.not_null(&column.name)));
-            }
-        }
-        self.check_placement(&columns)?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
-    }
-
-    fn not_null(&self, column: &str) -> Error {
-        error!(NotNullViolation, "null value in column \"{column}\" violates not-null constraint")
-            .table(&self.spec.name)
-            .column(column)
-    }
-
-    /// Refuses rows that are not on the slice that their DISTKEY names: they would be missed by
-    /// every co-located join.
-    fn check_placement(&self, columns: &[ArrayRef]) -> Result<()> {
-        let (Some(key), Some(slice)) = (self.spec.key, self.slice) else {
-            return Ok(());
-        };
-        let mut slices = Vec::new();
-        placement::slices_of(&columns[key..=key], self.spec.slices, &mut slices)?;
-        match slices.iter().find(|other| **other != slice.0) {
-            None => Ok(()),
-            Some(other) => Err(internal_datafusion_err!(
-                "a row of {} for slice {other} was sent to slice {slice}",
-                self.spec.name
-            )),
-        }
+        Ok(self.segments)
     }
 
     /// Adds a batch to the run, or begins a new one when memory or the run's size demands it.
@@ -219,7 +198,7 @@ impl SliceWriter {
         };
         writer.push(batch).map_err(into_datafusion)?;
         timer.done();
-        if writer.encoded_bytes() >= self.spec.segment_bytes {
+        if writer.encoded_bytes() >= self.spec.segment_bytes || writer.rows() >= SEGMENT_ROWS_MAX {
             self.close_segment().await?;
         }
         Ok(())
@@ -238,7 +217,8 @@ impl SliceWriter {
         }
         self.finish_put().await?;
         self.bytes_written.add(encoded.bytes as usize);
-        let segment = self.descriptor(&encoded);
+        let seq = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
+        let segment = self.spec.descriptor(&encoded, self.slice, seq);
         let store = Arc::clone(&self.storage.store);
         let put = upload::put(store, segment.path.clone(), encoded);
         self.put = Some(AbortOnDropHandle::new(base::task::spawn("segment put", put)));
@@ -254,35 +234,6 @@ impl SliceWriter {
         let done = put.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
         timer.done();
         done.map_err(into_datafusion)
-    }
-
-    fn descriptor(&self, encoded: &Encoded) -> Segment {
-        let seq = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
-        let key = self.spec.key.and_then(|key| self.spec.columns.get(key));
-        let placement = match (key, self.slice) {
-            (Some(key), Some(_)) => placement::placement_mark(key.id, self.spec.slices),
-            _ => placement::NOT_PLACED,
-        };
-        Segment {
-            path: self.spec.path(self.slice, seq),
-            slice: self.slice,
-            rows: encoded.rows,
-            bytes: encoded.bytes,
-            footer_offset: encoded.footer_offset,
-            footer_checksum: encoded.footer_checksum,
-            placement,
-            sorted: matches!(self.spec.sort, SortBy::Compound(_)),
-            columns: encoded.columns.clone(),
-            ..Segment::default()
-        }
-    }
-
-    fn described(&self) -> Result<RecordBatch> {
-        let texts = self.segments.iter().map(crate::scan::json).collect::<Result<Vec<_>>>()?;
-        let rows = self.segments.iter().map(|segment| segment.rows);
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(StringArray::from(texts)), Arc::new(UInt64Array::from_iter_values(rows))];
-        Ok(RecordBatch::try_new(output_schema(), columns)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::{Error, Result, Retry, error, fault};
+use bytes::Bytes;
 use columnar::Encoded;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -12,24 +13,47 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 /// # Errors
 /// 58030 when the store fails; XX000 when the path is taken by something else.
 pub(super) async fn put(store: Arc<dyn ObjectStore>, path: String, encoded: Encoded) -> Result<()> {
+    // The footer has the checksum of every block.
+    let (at, proof) = (encoded.footer_offset, tail(&encoded));
+    put_new(&store, &path, PutPayload::from_iter(encoded.chunks), at, &proof).await
+}
+
+/// Makes a small file durable under `path`, which nothing has used before.
+///
+/// # Errors
+/// As [`put`].
+pub(crate) async fn put_bytes(
+    store: &Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: Vec<u8>,
+) -> Result<()> {
+    let bytes = Bytes::from(bytes);
+    put_new(store, path, PutPayload::from(bytes.clone()), 0, &bytes).await
+}
+
+/// `proof` is what the file has from `at` on.
+async fn put_new(
+    store: &Arc<dyn ObjectStore>,
+    path: &str,
+    payload: PutPayload,
+    at: u64,
+    proof: &[u8],
+) -> Result<()> {
     fault::point("segment.before_put")?;
-    let location = Path::from(path.as_str());
-    let (bytes, footer) = (encoded.bytes, encoded.footer_offset);
-    let own = tail(&encoded);
-    let payload = PutPayload::from_iter(encoded.chunks);
+    let location = Path::from(path);
+    let end = at + proof.len() as u64;
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(&location, payload, options).await {
         Ok(_) => {}
         // A put that was sent again after its answer was lost finds itself.
         Err(object_store::Error::AlreadyExists { .. }) => {
-            let there = store.get_range(&location, footer..bytes).await;
-            // The footer has the checksum of every block.
-            let same = there.is_ok_and(|there| there == own);
+            let there = store.get_range(&location, at..end).await;
+            let same = there.is_ok_and(|there| there == proof);
             if !same {
                 return Err(Error::internal(format!("segment name {path} is used twice")));
             }
         }
-        Err(error) => return Err(store_error(&path, error)),
+        Err(error) => return Err(store_error(path, error)),
     }
     fault::point("segment.after_put")
 }

@@ -82,6 +82,7 @@ impl Definition {
                 encode: None,
                 case_insensitive: false,
                 comment: None,
+                fill: None,
             }
         };
         Table {
