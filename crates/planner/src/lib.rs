@@ -1,8 +1,11 @@
-//! DataFusion's SQL planner behind two plain functions.
+//! DataFusion's SQL planner behind two plain functions, and sqlparser's visitors behind two traits.
 //!
-//! `SqlToRel` is generic over its context, so whichever crate names it compiles the whole planner
-//! again, which takes longer than all of `sql`. Here it is compiled once, for any context. Must
-//! not know the dialect.
+//! `SqlToRel` is generic over its context, and a walk through sqlparser's trees over its visitor:
+//! whichever crate names them compiles all of the planner, or the walk through some hundred kinds
+//! of nodes, again, which takes longer than all of `sql`. Here they are compiled once, for any
+//! context and any visitor. Must not know the dialect.
+
+mod visit;
 
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast;
+
+pub use visit::{Editor, Failure, Reader, Tree, Walk};
 
 /// Plans a query.
 ///

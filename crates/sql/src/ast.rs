@@ -1,11 +1,13 @@
 //! The statement tree. Utility statements have types of our own, with every Redshift attribute;
-//! queries and data changes carry sqlparser's tree.
+//! queries and the expressions of data changes carry sqlparser's tree.
 //!
 //! A tree is what the text says: nothing here is checked against the catalog. Names are folded
 //! already and know their place in the text.
 
 mod access;
+mod change;
 mod copy;
+mod locks;
 mod schema;
 mod session;
 mod table;
@@ -16,7 +18,9 @@ use std::sync::Arc;
 use base::SqlType;
 
 pub use self::access::*;
+pub use self::change::*;
 pub use self::copy::*;
+pub use self::locks::*;
 pub use self::schema::*;
 pub use self::session::*;
 pub use self::table::*;
@@ -112,32 +116,6 @@ pub struct Query {
     pub source: Arc<Source>,
 }
 
-/// INSERT.
-#[derive(Clone, Debug)]
-pub struct Insert {
-    pub table: ObjectName,
-    /// Empty: all columns in order.
-    pub columns: Vec<Ident>,
-    pub input: InsertInput,
-    pub source: Arc<Source>,
-}
-
-/// Where the rows of an INSERT come from.
-#[derive(Clone, Debug)]
-pub enum InsertInput {
-    DefaultValues,
-    /// VALUES (where the bare word DEFAULT stands for a column's default) or a query.
-    Query(Query),
-}
-
-/// DELETE, UPDATE or MERGE in sqlparser's tree.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub table: ObjectName,
-    pub statement: Box<sqlparser::ast::Statement>,
-    pub source: Arc<Source>,
-}
-
 /// One statement.
 #[derive(Clone, Debug)]
 pub enum Statement {
@@ -151,6 +129,10 @@ pub enum Statement {
     CreateTable(CreateTable),
     /// CREATE TABLE … AS and SELECT … INTO.
     CreateTableAs(CreateTableAs),
+    /// CREATE TABLE … CLONE.
+    CloneTable(CloneTable),
+    /// UNDROP TABLE.
+    UndropTable(ObjectName),
     AlterTable(AlterTable),
     DropTable(Drop),
     Truncate(Truncate),
@@ -170,6 +152,11 @@ pub enum Statement {
     Begin(Begin),
     Commit,
     Rollback,
+    Savepoint(Ident),
+    /// RELEASE SAVEPOINT.
+    Release(Ident),
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo(Ident),
     Prepare(Prepare),
     Execute(Execute),
     /// `None` for DEALLOCATE ALL.
@@ -214,6 +201,8 @@ impl Statement {
             Statement::Merge(_) => "MERGE",
             Statement::CreateTable(_) => "CREATE TABLE",
             Statement::CreateTableAs(_) => "CREATE TABLE AS",
+            Statement::CloneTable(_) => "CREATE TABLE CLONE",
+            Statement::UndropTable(_) => "UNDROP TABLE",
             Statement::AlterTable(_) => "ALTER TABLE",
             Statement::DropTable(_) => "DROP TABLE",
             Statement::Truncate(_) => "TRUNCATE TABLE",
@@ -230,9 +219,12 @@ impl Statement {
             Statement::Set(_) => "SET",
             Statement::Reset(_) => "RESET",
             Statement::Show(_) => "SHOW",
-            Statement::Begin(_) => "BEGIN",
+            Statement::Begin(begin) => begin.command,
             Statement::Commit => "COMMIT",
             Statement::Rollback => "ROLLBACK",
+            Statement::Savepoint(_) => "SAVEPOINT",
+            Statement::Release(_) => "RELEASE",
+            Statement::RollbackTo(_) => "ROLLBACK TO SAVEPOINT",
             Statement::Prepare(_) => "PREPARE",
             Statement::Execute(_) => "EXECUTE",
             Statement::Deallocate(_) => "DEALLOCATE",

@@ -6,15 +6,17 @@
 
 mod assign;
 mod calls;
+mod change;
 mod context;
+mod merge;
 mod operators;
 mod output;
 mod parameters;
 mod rewrite;
 mod semantics;
+mod versions;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 use base::client::{Column, Value};
@@ -29,21 +31,22 @@ use datafusion::optimizer::Analyzer;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext};
 use sqlparser::ast as sqlast;
-use sqlparser::ast::{Visit, Visitor};
 
 pub use self::assign::{BoundInsert, InsertTarget};
-use self::context::Context;
+pub use self::change::{BoundChange, ChangeShape, Repeats};
 pub(crate) use self::context::external;
-pub(crate) use self::operators::DateOperators;
+use self::context::{Context, Found};
+pub(crate) use self::operators::{DateOperators, WholeOperators};
 use self::output::ColumnOrigins;
 use self::parameters::Mentions;
 pub(crate) use self::rewrite::shown;
 use crate::ast::{Expression, ObjectName, Query};
 use crate::functions::Registry;
 use crate::functions::moment::Moment;
-use crate::relations::{RelationUse, Relations};
+use crate::relations::{RelationUse, Relations, ResolvedTarget};
 use crate::text::Source;
 use crate::{error_from_datafusion, guard, parse};
+use planner::{Reader, Tree, Walk};
 
 /// The most aliases that a query may use within the select list that makes them; each is put in
 /// its place at the cost of planning once more.
@@ -95,6 +98,14 @@ impl BinderOptions {
 pub struct Binder<'a> {
     pub(crate) relations: &'a dyn Relations,
     pub(crate) options: BinderOptions,
+}
+
+/// A query that is planned but not analysed.
+struct Planned {
+    plan: LogicalPlan,
+    /// One per parameter.
+    types: Vec<SqlType>,
+    found: Found,
 }
 
 /// A bound query.
@@ -186,20 +197,36 @@ impl<'a> Binder<'a> {
     /// Those of names (42P01, 42703, 42883, …), types (42804, …) and limits (54001), with the
     /// position in the statement where there is one.
     pub fn query(&self, query: &Query) -> Result<Bound> {
-        let text = query.source.text();
+        let planned = self.planned(query, &self.options.parameters, None)?;
+        self.bound(planned, query.source.text())
+    }
+
+    /// Plans a query and types its parameters; the plan is not yet analysed. `given` are types of
+    /// parameters known beforehand, `target` what the made-up name of a change's table means.
+    fn planned(
+        &self,
+        query: &Query,
+        given: &[SqlType],
+        target: Option<&ResolvedTarget>,
+    ) -> Result<Planned> {
         let mentions = Mentions::of(query.body.as_ref())?;
-        let wishes = mentions.wishes(&self.options.parameters);
-        let mut context = self.context(query.body.as_ref(), &query.source);
-        let mut plan = self.plan_typed(query, &context, &wishes)?;
+        let wishes = mentions.wishes(given);
+        let context = || Context { target, ..self.context(query.body.as_ref(), &query.source) };
+        let mut found = context();
+        let mut plan = self.plan_typed(query, &found, &wishes)?;
         let types = parameters::infer(&wishes, &plan);
         if wishes.iter().any(Option::is_none) {
             // With every type known, the types of expressions on parameters are known too.
             let known: Vec<Option<SqlType>> = types.iter().copied().map(Some).collect();
-            context = self.context(query.body.as_ref(), &query.source);
-            plan = self.plan_typed(query, &context, &known)?;
+            found = context();
+            plan = self.plan_typed(query, &found, &known)?;
         }
+        Ok(Planned { plan, types, found: found.found.into_inner() })
+    }
+
+    fn bound(&self, planned: Planned, text: &str) -> Result<Bound> {
+        let Planned { plan, types, found } = planned;
         let plan = self.analyse(plan).map_err(|e| error_from_datafusion(e, text))?;
-        let found = context.found.into_inner();
         self.described(plan, &found.origins, types, found.uses)
             .map_err(|e| error_from_datafusion(e, text))
     }
@@ -235,7 +262,7 @@ impl<'a> Binder<'a> {
             .map_err(|e| error_from_datafusion(e, expression.source.text()))
     }
 
-    fn context<'c>(&'c self, tree: &impl Visit, source: &Source) -> Context<'c>
+    fn context<'c>(&'c self, tree: &dyn Tree, source: &Source) -> Context<'c>
     where
         'a: 'c,
     {
@@ -244,6 +271,8 @@ impl<'a> Binder<'a> {
             search_path: None,
             views: Vec::new(),
             places: places(tree, source),
+            target: None,
+            versions: Default::default(),
             found: Default::default(),
         }
     }
@@ -260,6 +289,7 @@ impl<'a> Binder<'a> {
         types: &[Option<SqlType>],
     ) -> Result<LogicalPlan> {
         let mut body = query.body.as_ref().clone();
+        context.versions.replace(versions::take(self, &mut body, &query.source)?);
         rewrite::rewrite(&mut body)?;
         let text = query.source.text();
         let mut inlined = 0;
@@ -353,23 +383,22 @@ pub(crate) fn fold(expr: Expr, options: &BinderOptions) -> Result<Expr> {
 }
 
 /// Where the relations of a tree stand in its text.
-fn places(tree: &impl Visit, source: &Source) -> HashMap<Vec<String>, ObjectName> {
+fn places(tree: &dyn Tree, source: &Source) -> HashMap<Vec<String>, ObjectName> {
     struct Places<'s> {
         source: &'s Source,
         found: HashMap<Vec<String>, ObjectName>,
     }
-    impl Visitor for Places<'_> {
-        type Break = ();
-
-        fn pre_visit_relation(&mut self, relation: &sqlast::ObjectName) -> ControlFlow<()> {
+    impl Reader for Places<'_> {
+        fn relation(&mut self, relation: &sqlast::ObjectName) -> Walk {
             let name = parse::object_name(self.source, relation);
             let parts = name.0.iter().map(|part| part.name.clone()).collect();
             self.found.entry(parts).or_insert(name);
-            ControlFlow::Continue(())
+            Ok(())
         }
     }
     let mut places = Places { source, found: HashMap::new() };
-    let _ = tree.visit(&mut places);
+    // The reader gives no error.
+    let _ = tree.read(&mut places);
     places.found
 }
 

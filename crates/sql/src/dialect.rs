@@ -12,7 +12,11 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 /// The one dialect.
-pub static DIALECT: RedshiftDialect = RedshiftDialect;
+pub static DIALECT: RedshiftDialect = RedshiftDialect { versions: false };
+
+/// The dialect for a statement that reads tables as they were. Elsewhere `at`, `before` and
+/// `changes` are names like others.
+pub(crate) static VERSIONED: RedshiftDialect = RedshiftDialect { versions: true };
 
 /// The name of the function that APPROXIMATE COUNT(DISTINCT x) becomes.
 pub(crate) const APPROXIMATE_COUNT: &str = "approx_distinct";
@@ -41,7 +45,10 @@ const NO_OPERAND: &[Keyword] = &[
 
 /// Redshift's grammar for sqlparser.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RedshiftDialect;
+pub struct RedshiftDialect {
+    /// `table AT (…)` is known.
+    versions: bool,
+}
 
 macro_rules! on {
     ($($flag:ident)*) => { $(fn $flag(&self) -> bool { true })* };
@@ -63,6 +70,10 @@ impl Dialect for RedshiftDialect {
 
     fn is_delimited_identifier_start(&self, c: char) -> bool {
         c == '"'
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
     }
 
     on! {

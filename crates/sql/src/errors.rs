@@ -17,6 +17,14 @@ pub fn error_from_datafusion(error: DataFusionError, text: &str) -> Error {
     converter.convert(error, None)
 }
 
+/// The error of ours that ended a walk through a tree.
+pub(crate) fn walked(failure: planner::Failure) -> Error {
+    match failure.downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(other) => Error::internal(other.to_string()),
+    }
+}
+
 struct Converter<'a> {
     text: &'a str,
 }
@@ -132,6 +140,15 @@ impl Converter<'_> {
         if self.text.is_empty() { None } else { Source::new(self.text).find_word(name) }
     }
 
+    /// Where a name stands in the text before a dot.
+    fn find_qualifier(&self, name: &str) -> Option<u32> {
+        if self.text.is_empty() {
+            return None;
+        }
+        let source = Source::new(self.text);
+        source.find_qualifier(name).or_else(|| source.find_word(name))
+    }
+
     fn schema(&self, error: SchemaError) -> Error {
         match error {
             SchemaError::FieldNotFound { field, valid_fields } => {
@@ -168,7 +185,7 @@ impl Converter<'_> {
                 let error =
                     error!(UndefinedTable, "missing FROM-clause entry for table \"{table}\"")
                         .maybe_hint(base::suggest::did_you_mean(table, tables.map(|t| t.table())));
-                return with_place(error, self.find(table));
+                return with_place(error, self.find_qualifier(table));
             }
         }
         let shown_name = match &field.relation {
@@ -275,6 +292,10 @@ fn not_implemented(message: &str) -> Error {
         .trim_start_matches("Unsupported ");
     let message = first_line(message);
     let message = message.trim_end_matches('.');
+    if message.contains("does not support logical expression") && message.contains("ubquery") {
+        return Error::unsupported("this type of correlated subquery pattern is not supported")
+            .hint("Relate it to the outer query by equalities only, or join it in FROM.");
+    }
     if message.contains("not supported") || message.contains("not implemented") {
         return Error::unsupported(lower_first(message.to_owned()));
     }

@@ -3,6 +3,7 @@
 //! All are plain UDFs, registered on the leader and on the compute nodes alike ([`extensions`]);
 //! what needs the catalog or the session is added by the session to its own [`Registry`].
 
+pub(crate) mod arithmetic;
 pub(crate) mod assign;
 pub(crate) mod cast;
 pub mod catalogue;
@@ -24,7 +25,7 @@ use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, TableSource, WindowUDF};
 
-use crate::bind::DateOperators;
+use crate::bind::{DateOperators, WholeOperators};
 
 /// The result type of DataFusion's traits.
 pub(crate) type Planned<T> = datafusion::common::Result<T>;
@@ -57,6 +58,7 @@ pub fn extensions() -> Extensions {
 
 fn scalar_functions() -> Vec<ScalarUDF> {
     let mut functions = cast::functions();
+    functions.extend(arithmetic::functions());
     functions.extend(assign::functions());
     functions.extend(moment::functions());
     functions.extend(date::functions());
@@ -93,6 +95,14 @@ impl Registry {
                 let power = registry.scalar("power");
                 let operators = DateOperators { plus_days, datediff, power };
                 registry.planners.insert(0, Arc::new(operators));
+            }
+            if let (Some(plus), Some(minus), Some(times)) = (
+                registry.scalar(arithmetic::PLUS),
+                registry.scalar(arithmetic::MINUS),
+                registry.scalar(arithmetic::TIMES),
+            ) {
+                let operators = WholeOperators { plus, minus, times };
+                registry.planners.insert(1, Arc::new(operators));
             }
             Arc::new(registry)
         });

@@ -16,11 +16,15 @@ mod stack;
 mod text;
 
 pub use ast::Statement;
-pub use bind::{Binder, BinderOptions, Bound, BoundInsert, InsertTarget};
+pub use bind::{
+    Binder, BinderOptions, Bound, BoundChange, BoundInsert, ChangeShape, InsertTarget, Repeats,
+};
 pub use errors::error_from_datafusion;
 pub use functions::moment::Moment;
 pub use functions::{Extensions, Registry, extensions};
 pub use parse::{parse, parse_expression, parse_query};
-pub use relations::{RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedView};
+pub use relations::{
+    At, RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView,
+};
 pub use stack::{on_big_stack, on_big_stack_blocking};
 pub use text::{Source, TEXT_BYTES_MAX, split};

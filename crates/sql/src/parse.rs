@@ -6,6 +6,7 @@
 
 mod access;
 mod alter;
+mod change;
 mod copy;
 mod cursor;
 mod data;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use base::{Error, Result, error};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use self::cursor::{Cursor, is_word};
+use self::cursor::Cursor;
 pub(crate) use self::data::object_name;
 pub use self::data::parse_query;
 pub(crate) use self::types::cast_type;
@@ -54,14 +55,17 @@ const COMMANDS: &[&str] = &[
     "lock",
     "merge",
     "prepare",
+    "release",
     "reset",
     "revoke",
     "rollback",
+    "savepoint",
     "select",
     "set",
     "show",
     "start",
     "truncate",
+    "undrop",
     "unload",
     "update",
     "vacuum",
@@ -106,7 +110,7 @@ fn prepared(text: &str) -> Result<(Arc<Source>, Vec<TokenWithSpan>, usize)> {
     Ok((source, tokens, nesting))
 }
 
-fn whole(source: Arc<Source>, mut tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+fn whole(source: Arc<Source>, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     if tokens.is_empty() {
         return Ok(Statement::Empty);
     }
@@ -118,20 +122,10 @@ fn whole(source: Arc<Source>, mut tokens: Vec<TokenWithSpan>) -> Result<Statemen
             None => error,
         });
     }
-    insert_from(&mut tokens);
     let mut cursor = Cursor::new(source, tokens);
     let statement = statement(&mut cursor)?;
     cursor.end()?;
     Ok(statement)
-}
-
-/// `DELETE t` is `DELETE FROM t` in Redshift; sqlparser wants the word.
-fn insert_from(tokens: &mut Vec<TokenWithSpan>) {
-    let [first, second, ..] = &tokens[..] else { return };
-    if is_word(&first.token, "delete") && !is_word(&second.token, "from") {
-        let from = TokenWithSpan::new(Token::make_keyword("FROM"), second.span);
-        tokens.insert(1, from);
-    }
 }
 
 /// 0A000 for a command or clause by its name.
@@ -147,32 +141,26 @@ fn statement(cursor: &mut Cursor) -> Result<Statement> {
     let Token::Word(word) = cursor.peek() else { return Err(cursor.unexpected()) };
     let word = if word.quote_style.is_some() { String::new() } else { word.value.clone() };
     match word.as_str() {
-        "select" | "with" | "values" => return data::query(cursor),
-        "delete" | "update" | "merge" => return data::change(cursor),
+        "select" | "values" => return data::query(cursor),
+        "with" => return change::with(cursor),
         _ => {}
     }
     let position = cursor.position();
     let unexpected = cursor.unexpected();
     cursor.next();
     match word.as_str() {
-        "insert" => data::insert(cursor),
+        "insert" => change::insert(cursor, None),
+        "delete" => change::delete(cursor, None),
+        "update" => change::update(cursor, None),
+        "merge" => change::merge(cursor, None),
         "create" => create(cursor, position),
         "alter" => alter(cursor, position),
         "drop" => drop_any(cursor, position),
         "truncate" => table::truncate(cursor),
         "copy" => copy::copy(cursor),
         "explain" => explain(cursor),
-        "set" => settings::set(cursor),
-        "reset" if cursor.is("use") => Err(unsupported("RESET USE", position)),
-        "reset" => settings::reset(cursor),
-        "show" => show::show(cursor),
-        "begin" => settings::begin(cursor),
-        "start" => {
-            cursor.expect("transaction")?;
-            settings::begin(cursor)
-        }
-        "commit" | "end" => settings::finish(cursor, Statement::Commit),
-        "rollback" | "abort" => settings::finish(cursor, Statement::Rollback),
+        "set" | "reset" | "show" | "begin" | "start" | "commit" | "end" | "rollback" | "abort"
+        | "savepoint" | "release" => session(&word, cursor, position),
         "prepare" => settings::prepare(cursor),
         "execute" => settings::execute(cursor),
         "deallocate" => settings::deallocate(cursor),
@@ -185,27 +173,48 @@ fn statement(cursor: &mut Cursor) -> Result<Statement> {
         "comment" => object::comment(cursor),
         "analyze" | "analyse" => object::analyze(cursor),
         "vacuum" => object::vacuum(cursor),
-        "lock" => {
-            cursor.accept("table");
-            let tables = cursor.list(Cursor::object_name)?;
-            if cursor.accept("in") {
-                cursor.expect_all(&["access", "exclusive", "mode"])?;
-            }
-            Ok(Statement::Lock(tables))
+        "lock" => object::lock(cursor),
+        "undrop" => {
+            cursor.expect("table")?;
+            Ok(Statement::UndropTable(cursor.object_name()?))
         }
         "cancel" => {
             let pid = cursor.unsigned()?;
             Ok(Statement::Cancel { pid, message: cursor.optional_string() })
         }
         "use" => Ok(Statement::Use(cursor.ident()?)),
-        "unload" | "call" | "attach" | "detach" | "refresh" | "desc" | "savepoint" | "release"
-        | "listen" | "notify" | "unlisten" | "checkpoint" | "reindex" | "cluster" | "discard"
-        | "do" | "load" | "import" | "security" | "table" => Err(refused(&word, cursor, position)),
+        "unload" | "call" | "attach" | "detach" | "refresh" | "desc" | "listen" | "notify"
+        | "unlisten" | "checkpoint" | "reindex" | "cluster" | "discard" | "do" | "load"
+        | "import" | "security" | "table" => Err(refused(&word, cursor, position)),
         other => {
             let near = base::suggest::nearest(other, COMMANDS.iter().copied());
             Err(unexpected
                 .maybe_hint(near.map(|near| format!("Did you mean {}?", near.to_uppercase()))))
         }
+    }
+}
+
+/// Settings and transactions, after their first word.
+fn session(word: &str, cursor: &mut Cursor, position: u32) -> Result<Statement> {
+    match word {
+        "set" => settings::set(cursor),
+        "reset" if cursor.is("use") => Err(unsupported("RESET USE", position)),
+        "reset" => settings::reset(cursor),
+        "show" => show::show(cursor),
+        "begin" => settings::begin(cursor),
+        "start" => {
+            cursor.expect("transaction")?;
+            settings::start(cursor)
+        }
+        "commit" | "end" => settings::finish(cursor, Statement::Commit),
+        "rollback" => settings::rollback(cursor),
+        "abort" => settings::finish(cursor, Statement::Rollback),
+        "savepoint" => Ok(Statement::Savepoint(cursor.ident()?)),
+        "release" => {
+            cursor.accept_before_name("savepoint");
+            Ok(Statement::Release(cursor.ident()?))
+        }
+        _ => Err(cursor.unexpected()),
     }
 }
 
@@ -220,7 +229,6 @@ fn refused(word: &str, cursor: &Cursor, position: u32) -> Error {
         ("attach" | "detach", "MASKING") => format!("{} MASKING POLICY", word.to_uppercase()),
         ("refresh", "MATERIALIZED") => "REFRESH MATERIALIZED VIEW".to_owned(),
         ("desc", "DATASHARE") => "DESC DATASHARE".to_owned(),
-        ("release", _) => "SAVEPOINT".to_owned(),
         _ => word.to_uppercase(),
     };
     unsupported(&name, position)
@@ -247,7 +255,7 @@ fn explain(cursor: &mut Cursor) -> Result<Statement> {
     );
     if !fits {
         return Err(error!(SyntaxError, "{} cannot be explained", inner.command())
-            .hint("EXPLAIN takes SELECT, INSERT, UPDATE, DELETE and CREATE TABLE AS.")
+            .hint("EXPLAIN takes SELECT, INSERT, UPDATE, DELETE, MERGE and CREATE TABLE AS.")
             .at(position));
     }
     Ok(Statement::Explain(Explain {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use base::ids::Oid;
-use base::{Result, SqlType};
+use base::{Error, Result, SqlType};
+use catalog::Table;
 use datafusion::logical_expr::{Expr, TableSource};
 
 use crate::ast::ObjectName;
@@ -22,6 +23,27 @@ pub trait Relations: Send + Sync {
         search_path: Option<&[String]>,
     ) -> Result<ResolvedRelation>;
 
+    /// Finds a relation as it was: `AT (…)` after its name.
+    ///
+    /// # Errors
+    /// As [`Relations::resolve`]; 0A000 where relations have no past.
+    fn resolve_at(
+        &self,
+        name: &ObjectName,
+        search_path: Option<&[String]>,
+        at: At,
+    ) -> Result<ResolvedRelation> {
+        let _ = (search_path, at);
+        Err(Error::unsupported(format!("AT (…) for relation \"{name}\" is not supported")))
+    }
+
+    /// Finds the table that DELETE, UPDATE or MERGE changes. Names go by the session's own search
+    /// path.
+    ///
+    /// # Errors
+    /// As [`Relations::resolve`]; 42809 for a view and others that cannot be changed.
+    fn target(&self, name: &ObjectName) -> Result<ResolvedTarget>;
+
     /// A set-returning function in FROM; `None` when there is none of that name.
     ///
     /// # Errors
@@ -33,6 +55,28 @@ pub trait Relations: Send + Sync {
 
     /// Names of relations, for suggestions.
     fn candidates(&self) -> Vec<String>;
+}
+
+/// A moment in a table's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Microseconds since 1970-01-01 UTC: what was committed by then.
+    Timestamp(i64),
+    /// The number of a commit.
+    Snapshot(u64),
+}
+
+/// The table that a change is about.
+#[derive(Clone)]
+pub struct ResolvedTarget {
+    pub table: Arc<Table>,
+    /// The table's columns in order in their stored Arrow types, then
+    /// [`base::segment::ROW_ADDRESS`].
+    pub source: Arc<dyn TableSource>,
+    pub database: String,
+    pub schema: String,
+    pub name: String,
+    pub oid: Oid,
 }
 
 /// A relation found by [`Relations::resolve`].

@@ -80,6 +80,20 @@ impl Source {
             _ => None,
         })
     }
+
+    /// Where `word` first stands before a dot, folded.
+    pub fn find_qualifier(&self, word: &str) -> Option<u32> {
+        let tokens = tokenize(self).ok()?;
+        tokens.windows(2).find_map(|pair| match pair {
+            [first, second] => match (&first.token, &second.token) {
+                (Token::Word(found), Token::Period) if found.value.eq_ignore_ascii_case(word) => {
+                    self.position(first.span.start)
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
 }
 
 /// Splits the text of a simple query into its statements, each with the offset in characters at

@@ -125,6 +125,8 @@ pub struct ShowFilter {
 /// BEGIN or START TRANSACTION.
 #[derive(Clone, Debug)]
 pub struct Begin {
+    /// BEGIN or START TRANSACTION, which is also the tag.
+    pub command: &'static str,
     pub modes: TransactionModes,
 }
 

@@ -119,6 +119,26 @@ pub struct CreateTableAs {
     pub with_data: bool,
 }
 
+/// CREATE TABLE … CLONE source [AT (…)].
+#[derive(Clone, Debug)]
+pub struct CloneTable {
+    pub name: ObjectName,
+    pub temporary: bool,
+    pub if_not_exists: bool,
+    pub source: ObjectName,
+    /// `None`: the source as it is now.
+    pub at: Option<AtClause>,
+}
+
+/// AT (TIMESTAMP => expression) or AT (SNAPSHOT => number): a table as it was.
+#[derive(Clone, Debug)]
+pub enum AtClause {
+    /// A constant expression.
+    Timestamp(Expression),
+    /// The number of a commit.
+    Snapshot(u64),
+}
+
 /// CREATE [OR REPLACE] VIEW.
 #[derive(Clone, Debug)]
 pub struct CreateView {

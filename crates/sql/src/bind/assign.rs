@@ -10,7 +10,7 @@ use base::ids::ColumnId;
 use base::{Error, Result, SqlType, error};
 use catalog::{Column, Table};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column as PlanColumn, ScalarValue};
+use datafusion::common::{Column as PlanColumn, DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, lit};
 use sqlparser::ast as sqlast;
 use sqlparser::ast::SetExpr;
@@ -61,7 +61,7 @@ impl BoundInsert {
     }
 }
 
-fn set_identities(
+pub(super) fn set_identities(
     plan: LogicalPlan,
     next: &HashMap<ColumnId, i64>,
 ) -> datafusion::common::Result<LogicalPlan> {
@@ -89,7 +89,7 @@ impl Binder<'_> {
     /// more or fewer values than columns, 42804 for an identity column given a value.
     pub fn insert(&self, insert: &Insert, target: &InsertTarget) -> Result<BoundInsert> {
         let table = &target.table;
-        let listed = columns(insert, table)?;
+        let listed = columns(&insert.columns, table)?;
         let query = match &insert.input {
             InsertInput::DefaultValues => {
                 let plan = LogicalPlanBuilder::empty(true).build();
@@ -99,7 +99,7 @@ impl Binder<'_> {
             InsertInput::Query(query) => query,
         };
         match query.body.body.as_ref() {
-            SetExpr::Values(_) => self.insert_values(query, table, listed, insert),
+            SetExpr::Values(_) => self.insert_values(query, table, listed),
             _ => self.insert_query(query, table, &listed),
         }
     }
@@ -132,7 +132,6 @@ impl Binder<'_> {
         query: &Query,
         table: &Table,
         listed: Vec<usize>,
-        insert: &Insert,
     ) -> Result<BoundInsert> {
         let mut query = query.clone();
         let SetExpr::Values(values) = query.body.body.as_mut() else {
@@ -190,7 +189,6 @@ impl Binder<'_> {
             }
         }
         let listed: Vec<usize> = keep.iter().map(|n| listed[*n]).collect();
-        let _ = insert;
         self.plan_values(query, table, &listed, given, rows)
     }
 
@@ -234,7 +232,6 @@ impl Binder<'_> {
         types: &[Option<SqlType>],
         (table, listed): (&Table, &[usize]),
     ) -> Result<LogicalPlan> {
-        use datafusion::common::DFSchema;
         use datafusion::sql::planner::PlannerContext;
 
         let SetExpr::Values(values) = *body.body else {
@@ -246,7 +243,6 @@ impl Binder<'_> {
             ));
         }
         let convert = |e| error_from_datafusion(e, text);
-        let options = super::parser_options();
         let mut scope =
             PlannerContext::new().with_prepare_param_data_types(parameters::fields(types));
         let schema = DFSchema::empty();
@@ -255,8 +251,14 @@ impl Binder<'_> {
             let mut cells = Vec::with_capacity(row.content.len());
             for (cell, index) in row.content.into_iter().zip(listed) {
                 let column = &table.columns[*index];
-                let cell = planner::expression(context, options, cell, &schema, &mut scope)
-                    .map_err(convert)?;
+                let cell = planner::expression(
+                    context,
+                    super::parser_options(),
+                    cell,
+                    &schema,
+                    &mut scope,
+                )
+                .map_err(convert)?;
                 let cell = semantics::apply_expr(cell, &schema, &self.options).map_err(convert)?;
                 check_cell(&cell, column)?;
                 let to = column.sql_type;
@@ -293,7 +295,7 @@ impl Binder<'_> {
             column.identity.is_some() && !listed.contains(&index)
         };
         if table.columns.iter().enumerate().any(fills) {
-            let (numbered, column) = identity::numbered(plan).map_err(convert)?;
+            let (numbered, column) = identity::numbered(plan, None).map_err(convert)?;
             plan = numbered;
             number = Some(column);
         }
@@ -315,19 +317,32 @@ impl Binder<'_> {
                     _ => self.default_expr(column)?,
                 },
             };
-            let expr =
+            let filled = column.identity.is_some() && given.is_none();
+            let expr = if filled {
                 semantics::assign(expr, column.sql_type, &column.name, &schema, &self.options)
-                    .map_err(convert)?;
-            let expr = if column.nullable || column.identity.is_some() && given.is_none() {
-                expr
             } else {
-                assign::not_null(expr, &column.name, &table.name)
+                self.assigned(expr, column, table, &schema)
             };
-            exprs.push(expr.alias(column.name.clone()));
+            exprs.push(expr.map_err(convert)?.alias(column.name.clone()));
         }
         let plan = plan.project(exprs).and_then(LogicalPlanBuilder::build);
         let plan = plan.and_then(|plan| self.analyse(plan)).map_err(convert)?;
         Ok(BoundInsert { plan, parameters, relations, identities })
+    }
+
+    /// A value assigned to a column: cast as an assignment, and checked for NOT NULL.
+    pub(super) fn assigned(
+        &self,
+        value: Expr,
+        column: &Column,
+        table: &Table,
+        schema: &DFSchema,
+    ) -> datafusion::common::Result<Expr> {
+        let value = semantics::assign(value, column.sql_type, &column.name, schema, &self.options)?;
+        if column.nullable {
+            return Ok(value);
+        }
+        Ok(assign::not_null(value, &column.name, &table.name))
     }
 
     /// A column's DEFAULT, NULL where it has none.
@@ -351,7 +366,7 @@ impl Binder<'_> {
         column: &str,
     ) -> Result<()> {
         let expr = self.scalar(expression)?;
-        let schema = datafusion::common::DFSchema::empty();
+        let schema = DFSchema::empty();
         semantics::assign(expr, sql_type, column, &schema, &self.options)
             .map(drop)
             .map_err(|e| error_from_datafusion(e, expression.source.text()))
@@ -359,9 +374,9 @@ impl Binder<'_> {
 }
 
 /// The indexes of the listed columns; all of them where none is listed.
-fn columns(insert: &Insert, table: &Table) -> Result<Vec<usize>> {
-    let mut listed: Vec<usize> = Vec::with_capacity(insert.columns.len());
-    for name in &insert.columns {
+pub(super) fn columns(names: &[Ident], table: &Table) -> Result<Vec<usize>> {
+    let mut listed: Vec<usize> = Vec::with_capacity(names.len());
+    for name in names {
         let index = find(name, table)?;
         if listed.contains(&index) {
             return Err(error!(
@@ -375,7 +390,7 @@ fn columns(insert: &Insert, table: &Table) -> Result<Vec<usize>> {
     Ok(listed)
 }
 
-fn find(name: &Ident, table: &Table) -> Result<usize> {
+pub(super) fn find(name: &Ident, table: &Table) -> Result<usize> {
     table.columns.iter().position(|column| column.name == name.name).ok_or_else(|| {
         let names = table.columns.iter().map(|column| column.name.as_str());
         error!(
@@ -416,13 +431,13 @@ fn check_count(width: usize, listed: &[usize], table: &Table, query: &Query) -> 
     Ok(listed.to_vec())
 }
 
-fn is_default(cell: &sqlast::Expr) -> bool {
+pub(super) fn is_default(cell: &sqlast::Expr) -> bool {
     matches!(cell, sqlast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
 /// The tree of a column's default.
-fn default_tree(column: &Column) -> Result<sqlast::Expr> {
+pub(super) fn default_tree(column: &Column) -> Result<sqlast::Expr> {
     match &column.default {
         Some(text) => Ok(*parse_expression(text)?.expr),
         None => Ok(sqlast::Expr::Value(sqlast::Value::Null.into())),
@@ -430,7 +445,7 @@ fn default_tree(column: &Column) -> Result<sqlast::Expr> {
 }
 
 /// A bare `$n` in VALUES has the type of its column where the client gave none.
-fn type_parameter(cell: &sqlast::Expr, column: &Column, given: &mut Vec<SqlType>) {
+pub(super) fn type_parameter(cell: &sqlast::Expr, column: &Column, given: &mut Vec<SqlType>) {
     let sqlast::Expr::Value(value) = cell else { return };
     let sqlast::Value::Placeholder(text) = &value.value else { return };
     let number = text.get(1..).and_then(|digits| digits.parse::<usize>().ok());
@@ -443,7 +458,7 @@ fn type_parameter(cell: &sqlast::Expr, column: &Column, given: &mut Vec<SqlType>
     }
 }
 
-fn check_identity(column: &Column) -> Result<()> {
+pub(super) fn check_identity(column: &Column) -> Result<()> {
     match column.identity {
         Some(identity) if !identity.by_default => {
             Err(error!(DatatypeMismatch, "cannot set an identity column to a value")
@@ -457,7 +472,7 @@ fn check_identity(column: &Column) -> Result<()> {
 fn check_cell(cell: &Expr, column: &Column) -> Result<()> {
     use datafusion::logical_expr::ExprSchemable;
     check_identity(column)?;
-    let schema = datafusion::common::DFSchema::empty();
+    let schema = DFSchema::empty();
     match cell.get_type(&schema) {
         Ok(from) if !matches!(cell, Expr::Placeholder(_) | Expr::Literal(..)) => {
             check_pair(SqlType::of_arrow(&from), column)
@@ -479,7 +494,7 @@ fn check_assignable(given: &[ClientColumn], listed: &[usize], table: &Table) -> 
 }
 
 /// The pairs that Redshift assigns without a cast.
-fn check_pair(from: SqlType, column: &Column) -> Result<()> {
+pub(super) fn check_pair(from: SqlType, column: &Column) -> Result<()> {
     use SqlType as T;
     let to = column.sql_type;
     let number = |t: T| {

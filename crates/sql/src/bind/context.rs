@@ -21,9 +21,9 @@ use datafusion::logical_expr::{
 
 use crate::ast::{Ident, ObjectName};
 use crate::bind::output::ColumnOrigins;
-use crate::bind::{Binder, BinderOptions};
+use crate::bind::{Binder, BinderOptions, versions};
 use crate::functions::Registry;
-use crate::relations::{RelationUse, ResolvedRelation, ResolvedView};
+use crate::relations::{At, RelationUse, ResolvedRelation, ResolvedTarget, ResolvedView};
 
 /// The deepest nesting of views.
 const VIEW_DEPTH_MAX: usize = 64;
@@ -40,6 +40,10 @@ pub(crate) struct Context<'a> {
     pub(crate) views: Vec<ResolvedView>,
     /// Where each relation's name stands in the text of the statement; empty within views.
     pub(crate) places: HashMap<Vec<String>, ObjectName>,
+    /// The table of a change, for the name that [`versions::target_name`] makes.
+    pub(crate) target: Option<&'a ResolvedTarget>,
+    /// The moments that names with [`versions::version_of`] mean.
+    pub(crate) versions: RefCell<Vec<At>>,
     pub(crate) found: RefCell<Found>,
 }
 
@@ -76,9 +80,20 @@ impl<'a> Context<'a> {
     }
 
     fn resolve(&self, reference: &TableReference) -> Result<Arc<dyn TableSource>> {
-        let name = self.name(reference);
+        if let Some(target) = self.target
+            && versions::is_target(reference)
+        {
+            return Ok(Arc::clone(&target.source));
+        }
+        let (reference, version) = versions::version_of(reference);
+        let name = self.name(&reference);
         let at = name.position();
-        let resolved = self.binder.relations.resolve(&name, self.search_path.as_deref());
+        let path = self.search_path.as_deref();
+        let version = version.and_then(|n| self.versions.borrow().get(n).copied());
+        let resolved = match version {
+            Some(version) => self.binder.relations.resolve_at(&name, path, version),
+            None => self.binder.relations.resolve(&name, path),
+        };
         let resolved = resolved.map_err(|error| match error.position() {
             None if at > 0 => error.at(at),
             _ => error,
@@ -134,6 +149,8 @@ impl<'a> Context<'a> {
             search_path: Some(view.search_path.clone()),
             views,
             places: HashMap::new(),
+            target: None,
+            versions: RefCell::default(),
             found: RefCell::default(),
         };
         let query = crate::parse::parse_query(&view.sql)

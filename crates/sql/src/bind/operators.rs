@@ -1,4 +1,5 @@
-//! Operators on dates with Redshift's meaning, planned before DataFusion looks for its own.
+//! Operators on dates and whole numbers with Redshift's meaning, planned before DataFusion looks
+//! for its own.
 
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, lit};
 use sqlparser::ast::BinaryOperator;
+
+use crate::functions::arithmetic::is_whole;
 
 /// DATE ± whole number is a DATE; DATE − DATE is a number of days; `^` is a power.
 #[derive(Debug)]
@@ -51,6 +54,34 @@ impl ExprPlanner for DateOperators {
         }
         if plus && left.is_integer() && date(&right) {
             return Ok(call(&self.plus_days, vec![expr.right, expr.left]));
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// `+`, `-` and `*` of two whole numbers, which must not wrap around.
+#[derive(Debug)]
+pub(crate) struct WholeOperators {
+    pub(crate) plus: Arc<ScalarUDF>,
+    pub(crate) minus: Arc<ScalarUDF>,
+    pub(crate) times: Arc<ScalarUDF>,
+}
+
+impl ExprPlanner for WholeOperators {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> datafusion::common::Result<PlannerResult<RawBinaryExpr>> {
+        let function = match expr.op {
+            BinaryOperator::Plus => &self.plus,
+            BinaryOperator::Minus => &self.minus,
+            BinaryOperator::Multiply => &self.times,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let whole = |expr: &Expr| expr.get_type(schema).is_ok_and(|found| is_whole(&found));
+        if whole(&expr.left) && whole(&expr.right) {
+            return Ok(call(function, vec![expr.left, expr.right]));
         }
         Ok(PlannerResult::Original(expr))
     }

@@ -13,6 +13,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, TableScan, TableSource, Values};
 
 use crate::bind::rewrite::shown;
+use crate::functions::assign::SINGLE_ROW_NAME;
 use crate::functions::cast;
 use crate::relations::ResolvedTable;
 
@@ -250,6 +251,9 @@ impl Scope<'_> {
             }
             Expr::ScalarFunction(call) if cast::type_of_call(call).is_some() => {
                 cast::type_of_call(call).map(plain)
+            }
+            Expr::ScalarFunction(call) if call.func.name() == SINGLE_ROW_NAME => {
+                call.args.first().map(|arg| computed(self.of(arg)))
             }
             Expr::ScalarFunction(call) if first_argument_type(call.func.name()) => {
                 let args = call.args.iter().filter(|arg| !is_null(arg));

@@ -1,17 +1,18 @@
 //! Parameters of prepared statements: their types where the client names none, and their values.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use arrow_schema::FieldRef;
 use base::client::Value;
 use base::{Result, SqlType, error};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
-use sqlparser::ast::{Expr as SqlExpr, Value as SqlValue, ValueWithSpan, Visit, Visitor};
+use sqlparser::ast::{Expr as SqlExpr, Value as SqlValue, ValueWithSpan};
 
 use crate::bind::BinderOptions;
+use crate::errors::walked;
 use crate::functions::cast;
+use planner::{Reader, Tree, Walk};
 
 /// The most parameters of a statement (the protocol counts them in 16 bits).
 const PARAMETERS_MAX: usize = 32_767;
@@ -21,23 +22,22 @@ const PARAMETERS_MAX: usize = 32_767;
 pub(crate) struct Mentions {
     pub(crate) count: usize,
     casts: HashMap<usize, SqlType>,
-    invalid: Option<String>,
 }
 
-impl Visitor for Mentions {
-    type Break = ();
-
-    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+impl Reader for Mentions {
+    fn value(&mut self, value: &ValueWithSpan) -> Walk {
         if let SqlValue::Placeholder(text) = &value.value {
             match number(text) {
                 Some(n) => self.count = self.count.max(n),
-                None => self.invalid = Some(text.clone()),
+                None => {
+                    return Err(error!(UndefinedParameter, "there is no parameter {text}").into());
+                }
             }
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<()> {
+    fn expr(&mut self, expr: &SqlExpr) -> Walk {
         if let SqlExpr::Cast { expr, data_type, .. } = expr
             && let SqlExpr::Value(value) = expr.as_ref()
             && let SqlValue::Placeholder(text) = &value.value
@@ -45,7 +45,7 @@ impl Visitor for Mentions {
         {
             self.casts.entry(n).or_insert(sql_type);
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 
@@ -54,13 +54,10 @@ fn number(text: &str) -> Option<usize> {
 }
 
 impl Mentions {
-    pub(crate) fn of(tree: &impl Visit) -> Result<Self> {
+    pub(crate) fn of(tree: &dyn Tree) -> Result<Self> {
         let mut mentions = Self::default();
-        let _ = tree.visit(&mut mentions);
-        match &mentions.invalid {
-            Some(text) => Err(error!(UndefinedParameter, "there is no parameter {text}")),
-            None => Ok(mentions),
-        }
+        tree.read(&mut mentions).map_err(walked)?;
+        Ok(mentions)
     }
 
     /// What is known before planning: the client's wishes, then casts.

@@ -4,16 +4,17 @@
 //! Names are made here because only the text tells `count(*)` from `sum(x) + 1`: Redshift calls
 //! them `count` and `?column?`.
 
-use std::ops::ControlFlow;
-
 use base::{Error, Result, error};
+use planner::{Editor, Tree, Walk};
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TopQuantity,
-    Value, VisitMut, VisitorMut,
+    Value,
 };
 use sqlparser::tokenizer::Span;
+
+use crate::errors::walked;
 
 /// Ends the part of an internal column name that a client sees.
 pub(crate) const MARK: char = '\u{1}';
@@ -31,10 +32,7 @@ pub(crate) fn shown(name: &str) -> &str {
 /// # Errors
 /// 0A000 for clauses that are not served.
 pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
-    match query.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    query.edit(&mut Rewriter).map_err(walked)
 }
 
 /// Puts the expression of an earlier alias of the same select list in the place of its name: for
@@ -42,7 +40,8 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
 /// such an alias and a use of it.
 pub(crate) fn inline_alias(query: &mut Query, name: &str) -> bool {
     let mut inliner = Inliner { name, found: false };
-    let _ = query.visit(&mut inliner);
+    // The editor gives no error.
+    let _ = query.edit(&mut inliner);
     inliner.found
 }
 
@@ -51,22 +50,20 @@ struct Inliner<'a> {
     found: bool,
 }
 
-impl VisitorMut for Inliner<'_> {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+impl Editor for Inliner<'_> {
+    fn select(&mut self, select: &mut Select) -> Walk {
         let mut meaning: Option<Expr> = None;
         for item in &mut select.projection {
             let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
             if let Some(meaning) = &meaning {
                 let mut named = Named { name: self.name, meaning, found: false };
-                let _ = expr.visit(&mut named);
+                expr.edit(&mut named)?;
                 self.found |= named.found;
             } else if alias.value == self.name {
                 meaning = Some(expr.clone());
             }
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 
@@ -77,16 +74,14 @@ struct Named<'a> {
     found: bool,
 }
 
-impl VisitorMut for Named<'_> {
-    type Break = ();
-
+impl Editor for Named<'_> {
     // After the children, so that the meaning itself is not visited.
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn after_expr(&mut self, expr: &mut Expr) -> Walk {
         if matches!(expr, Expr::Identifier(ident) if ident.value == self.name) {
             *expr = Expr::Nested(Box::new(self.meaning.clone()));
             self.found = true;
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 
@@ -95,46 +90,32 @@ impl VisitorMut for Named<'_> {
 /// # Errors
 /// As [`rewrite`].
 pub(crate) fn rewrite_expr(expr: &mut Expr) -> Result<()> {
-    match expr.visit(&mut Rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    expr.edit(&mut Rewriter).map_err(walked)
 }
 
 struct Rewriter;
 
-impl VisitorMut for Rewriter {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+impl Editor for Rewriter {
+    fn query(&mut self, query: &mut Query) -> Walk {
         minus_is_except(&mut query.body);
-        if let Err(error) = limit(query) {
-            return ControlFlow::Break(error);
-        }
-        ControlFlow::Continue(())
+        Ok(limit(query)?)
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        match self.select(select) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+    fn select(&mut self, select: &mut Select) -> Walk {
+        Ok(rewrite_select(select)?)
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+    fn table_factor(&mut self, factor: &mut TableFactor) -> Walk {
         if let TableFactor::Function { name, .. } | TableFactor::Table { name, args: Some(_), .. } =
             factor
         {
             unqualify(name);
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        match self.expr(expr) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+    fn expr(&mut self, expr: &mut Expr) -> Walk {
+        Ok(rewrite_one(expr)?)
     }
 }
 
@@ -222,82 +203,81 @@ const BARE_FUNCTIONS: &[&str] =
 const DATE_PART_FIRST: &[&str] =
     &["dateadd", "datediff", "date_add", "date_diff", "date_part", "pgdate_part", "date_trunc"];
 
-impl Rewriter {
-    fn select(&self, select: &mut Select) -> Result<()> {
-        if !select.connect_by.is_empty() {
-            return Err(Error::unsupported("CONNECT BY is not supported")
-                .hint("WITH RECURSIVE walks a hierarchy."));
-        }
-        if select.into.is_some() {
-            return Err(error!(SyntaxError, "SELECT ... INTO is not allowed here"));
-        }
-        if let GroupByExpr::Expressions(_, modifiers) = &select.group_by
-            && !modifiers.is_empty()
-        {
-            return Err(Error::unsupported("GROUP BY … WITH is not supported"));
-        }
-        name_items(&mut select.projection);
-        Ok(())
+fn rewrite_select(select: &mut Select) -> Result<()> {
+    if !select.connect_by.is_empty() {
+        return Err(Error::unsupported("CONNECT BY is not supported")
+            .hint("WITH RECURSIVE walks a hierarchy."));
     }
+    if select.into.is_some() {
+        return Err(error!(SyntaxError, "SELECT ... INTO is not allowed here"));
+    }
+    if let GroupByExpr::Expressions(_, modifiers) = &select.group_by
+        && !modifiers.is_empty()
+    {
+        return Err(Error::unsupported("GROUP BY … WITH is not supported"));
+    }
+    name_items(&mut select.projection);
+    Ok(())
+}
 
-    fn expr(&self, expr: &mut Expr) -> Result<()> {
-        match expr {
-            Expr::Identifier(ident) => {
-                let bare =
-                    ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&ident.value.as_str());
-                if bare {
-                    *expr = call(&ident.value, Vec::new(), ident.span);
-                }
+/// Rewrites one expression, not those within it.
+fn rewrite_one(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::Identifier(ident) => {
+            let bare =
+                ident.quote_style.is_none() && BARE_FUNCTIONS.contains(&ident.value.as_str());
+            if bare {
+                *expr = call(&ident.value, Vec::new(), ident.span);
             }
-            Expr::Function(function) => {
-                unqualify(&mut function.name);
-                date_part_argument(function);
-                if let Some(made) = super::calls::rewrite(function)? {
-                    *expr = made;
-                }
-            }
-            Expr::Convert {
-                data_type: Some(data_type), expr: inner, target_before_value, ..
-            } if *target_before_value => {
-                let inner = std::mem::replace(inner.as_mut(), number("0"));
-                *expr = cast(inner, data_type.clone());
-            }
-            Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
-                let escape = escape_char.as_ref().and_then(|escape| match &escape.value {
-                    Value::SingleQuotedString(text) => text.chars().next(),
-                    _ => None,
-                });
-                let Some(regex) = super::calls::similar_pattern(pattern, escape) else {
-                    return Err(Error::unsupported(
-                        "SIMILAR TO with a pattern that is no literal is not supported",
-                    ));
-                };
-                let op = if *negated {
-                    BinaryOperator::PGRegexNotMatch
-                } else {
-                    BinaryOperator::PGRegexMatch
-                };
-                let left = Box::new(std::mem::replace(inner.as_mut(), number("0")));
-                *expr = Expr::BinaryOp { left, op, right: Box::new(text(&regex)) };
-            }
-            Expr::Extract { field, expr: inner, .. } => {
-                // Our date_part, wherever the plan runs; EXTRACT is a whole number.
-                let part = field.to_string().to_lowercase();
-                let inner = std::mem::replace(inner.as_mut(), number("0"));
-                let value = call("date_part", vec![text(&part), inner], Span::empty());
-                let whole =
-                    if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
-                *expr = cast(value, whole);
-            }
-            Expr::OuterJoin(_) => {
-                return Err(Error::unsupported("the (+) form of an outer join is not supported")
-                    .hint("Write LEFT JOIN or RIGHT JOIN."));
-            }
-            Expr::Prior(_) => return Err(Error::unsupported("PRIOR is not supported")),
-            _ => {}
         }
-        Ok(())
+        Expr::Function(function) => {
+            unqualify(&mut function.name);
+            date_part_argument(function);
+            if let Some(made) = super::calls::rewrite(function)? {
+                *expr = made;
+            }
+        }
+        Expr::Convert { data_type: Some(data_type), expr: inner, target_before_value, .. }
+            if *target_before_value =>
+        {
+            let inner = std::mem::replace(inner.as_mut(), number("0"));
+            *expr = cast(inner, data_type.clone());
+        }
+        Expr::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+            let escape = escape_char.as_ref().and_then(|escape| match &escape.value {
+                Value::SingleQuotedString(text) => text.chars().next(),
+                _ => None,
+            });
+            let Some(regex) = super::calls::similar_pattern(pattern, escape) else {
+                return Err(Error::unsupported(
+                    "SIMILAR TO with a pattern that is no literal is not supported",
+                ));
+            };
+            let op = if *negated {
+                BinaryOperator::PGRegexNotMatch
+            } else {
+                BinaryOperator::PGRegexMatch
+            };
+            let left = Box::new(std::mem::replace(inner.as_mut(), number("0")));
+            *expr = Expr::BinaryOp { left, op, right: Box::new(text(&regex)) };
+        }
+        Expr::Extract { field, expr: inner, .. } => {
+            // Our date_part, wherever the plan runs; EXTRACT is a whole number.
+            let part = field.to_string().to_lowercase();
+            let inner = std::mem::replace(inner.as_mut(), number("0"));
+            let value = call("date_part", vec![text(&part), inner], Span::empty());
+            let whole =
+                if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
+            *expr = cast(value, whole);
+        }
+        Expr::OuterJoin(_) => {
+            return Err(Error::unsupported("the (+) form of an outer join is not supported")
+                .hint("Write LEFT JOIN or RIGHT JOIN."));
+        }
+        Expr::Prior(_) => return Err(Error::unsupported("PRIOR is not supported")),
+        _ => {}
     }
+    Ok(())
 }
 
 pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {

@@ -1,18 +1,23 @@
 //! Redshift's meaning put into a planned query, before DataFusion coerces types: whole numbers are
 //! INTEGER when they fit, casts follow Redshift's rules, names of types are honoured.
 
+use std::sync::Arc;
+
 use arrow_schema::DataType;
 use base::{Result, SqlType};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::functions_aggregate::expr_fn::{count, max};
 use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, Union, lit,
+};
 
 use crate::bind::BinderOptions;
 use crate::bind::context::written_type;
-use crate::functions::cast;
+use crate::functions::{assign, cast};
 
 type Planned<T> = datafusion::common::Result<T>;
 
@@ -91,8 +96,44 @@ fn one(
             }
             Transformed::yes(Expr::AggregateFunction(call))
         }
+        Expr::ScalarSubquery(subquery) if may_give_rows(&subquery) => {
+            Transformed::yes(Expr::ScalarSubquery(one_row(subquery)?))
+        }
         other => Transformed::no(other),
     })
+}
+
+/// A correlated subquery that stands for one value may give more rows. DataFusion checks that of
+/// others by itself.
+fn may_give_rows(subquery: &Subquery) -> bool {
+    if subquery.outer_ref_columns.is_empty() || subquery.subquery.schema().fields().len() != 1 {
+        return false;
+    }
+    let mut plan = subquery.subquery.as_ref();
+    loop {
+        plan = match plan {
+            LogicalPlan::Projection(node) => &node.input,
+            LogicalPlan::SubqueryAlias(node) => &node.input,
+            LogicalPlan::Aggregate(node) if !node.aggr_expr.is_empty() => return false,
+            other => return other.max_rows().is_none_or(|rows| rows > 1),
+        };
+    }
+}
+
+/// The subquery as an aggregate, which DataFusion wants of a correlated one: its only value, or an
+/// error.
+fn one_row(subquery: Subquery) -> Planned<Subquery> {
+    let plan = subquery.subquery.as_ref().clone();
+    let (qualifier, field) = plan.schema().qualified_field(0);
+    let value = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let plan = LogicalPlanBuilder::from(plan)
+        .aggregate(Vec::<Expr>::new(), vec![max(value), count(lit(1))])?
+        .build()?;
+    let columns = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    // A name of its own: DataFusion adds the columns that the outer query is compared with.
+    let only = assign::single_row(columns).alias(assign::SINGLE_ROW_NAME);
+    let plan = LogicalPlanBuilder::from(plan).project(vec![only])?.build()?;
+    Ok(subquery.with_plan(Arc::new(plan)))
 }
 
 /// Aggregates whose fraction DataFusion wants as a float literal.

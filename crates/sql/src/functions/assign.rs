@@ -1,8 +1,12 @@
-//! The NOT NULL check of an assignment, as a function so that it runs where the rows are.
+//! Checks that run where the rows are: NOT NULL of an assignment, and that a subquery for one
+//! value gives one row.
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, StringArray};
 use arrow_schema::{DataType, Field, FieldRef};
 use base::error;
+use datafusion::arrow::compute::max;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -92,7 +96,57 @@ impl ScalarUDFImpl for NotNull {
     }
 }
 
+static SINGLE_ROW: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    let signature = Signature::any(2, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(SingleRow { signature }))
+});
+
+/// The name of [`single_row`].
+pub(crate) const SINGLE_ROW_NAME: &str = "single_row";
+
+/// `single_row(value, rows)`: the value of a subquery that gave so many rows, or 21000.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SingleRow {
+    signature: Signature,
+}
+
+/// The only value of a subquery: `args` are a value of it and the number of its rows.
+pub(crate) fn single_row(args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&SINGLE_ROW), args))
+}
+
+impl ScalarUDFImpl for SingleRow {
+    fn name(&self) -> &'static str {
+        SINGLE_ROW_NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Planned<DataType> {
+        Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Planned<ColumnarValue> {
+        let several = match args.args.get(1) {
+            Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(rows)))) => *rows > 1,
+            Some(ColumnarValue::Array(rows)) => {
+                rows.as_primitive_opt::<Int64Type>().is_some_and(|rows| max(rows) > Some(1))
+            }
+            _ => false,
+        };
+        if several {
+            return Err(external(error!(
+                CardinalityViolation,
+                "single-row subquery returns more than one row"
+            )));
+        }
+        Ok(args.args.into_iter().next().unwrap_or(ColumnarValue::Scalar(ScalarValue::Null)))
+    }
+}
+
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    vec![NOT_NULL.as_ref().clone()]
+    vec![NOT_NULL.as_ref().clone(), SINGLE_ROW.as_ref().clone()]
 }

@@ -5,16 +5,23 @@ use base::ids::ColumnId;
 use datafusion::common::{Column as PlanColumn, ScalarValue};
 use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, lit};
 
 use super::Planned;
 
 /// How a placeholder for the next value of an identity column is called.
 const PREFIX: &str = "$identity_";
 
-/// Adds the number of each row to a plan: the column that it is in.
-pub(crate) fn numbered(plan: LogicalPlanBuilder) -> Planned<(LogicalPlanBuilder, Expr)> {
-    let number = row_number();
+/// Adds the number of each row to a plan: the column that it is in. With `kind`, rows of each of
+/// its values have numbers of their own.
+pub(crate) fn numbered(
+    plan: LogicalPlanBuilder,
+    kind: Option<Expr>,
+) -> Planned<(LogicalPlanBuilder, Expr)> {
+    let number = match kind {
+        Some(kind) => row_number().partition_by(vec![kind]).build()?,
+        None => row_number(),
+    };
     let name = number.schema_name().to_string();
     Ok((plan.window(vec![number])?, Expr::Column(PlanColumn::new_unqualified(name))))
 }

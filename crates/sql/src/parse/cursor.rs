@@ -8,9 +8,10 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use crate::ast::{Expression, Ident, ObjectName, Query};
-use crate::dialect::DIALECT;
+use crate::dialect::{DIALECT, VERSIONED};
 use crate::guard::NESTING_MAX;
 use crate::text::Source;
+use planner::Tree;
 
 /// The longest name, in bytes; a longer one is cut as Redshift cuts it.
 const NAME_BYTES_MAX: usize = 127;
@@ -22,8 +23,9 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn new(source: Arc<Source>, tokens: Vec<TokenWithSpan>) -> Self {
+        let dialect = if has_versions(&tokens) { &VERSIONED } else { &DIALECT };
         // A level of nesting costs sqlparser at most four of its own steps.
-        let parser = Parser::new(&DIALECT)
+        let parser = Parser::new(dialect)
             .with_recursion_limit(NESTING_MAX * 4)
             .with_tokens_with_locations(tokens);
         Self { parser, source }
@@ -96,6 +98,11 @@ impl Cursor {
             words.iter().for_each(|_| drop(self.next()));
         }
         found
+    }
+
+    /// Takes a word that may be left out before a name, and may be the name itself.
+    pub(super) fn accept_before_name(&mut self, word: &str) -> bool {
+        matches!(self.peek_nth(1), Token::Word(_)) && self.accept(word)
     }
 
     pub(super) fn expect(&mut self, word: &str) -> Result<()> {
@@ -263,9 +270,24 @@ impl Cursor {
     pub(super) fn expression(&mut self) -> Result<Expression> {
         let start = self.place();
         let mut expr = self.parser.parse_expr().map_err(|e| self.parser_error(e))?;
-        super::data::balance_expr(&mut expr);
+        super::data::balance(&mut expr);
         let text = self.text_since(start);
         Ok(Expression { text, expr: Box::new(expr), source: Arc::clone(&self.source) })
+    }
+
+    /// An expression whose text nobody asks for.
+    pub(super) fn value(&mut self) -> Result<sqlparser::ast::Expr> {
+        self.parsed(Parser::parse_expr)
+    }
+
+    /// What one of sqlparser's functions takes.
+    pub(super) fn parsed<T: Tree>(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
+    ) -> Result<T> {
+        let mut tree = parse(&mut self.parser).map_err(|e| self.parser_error(e))?;
+        super::data::balance(&mut tree);
+        Ok(tree)
     }
 
     /// A query by sqlparser's grammar.
@@ -277,7 +299,7 @@ impl Cursor {
                 return Err(self.refused_navigation().unwrap_or_else(|| self.parser_error(e)));
             }
         };
-        super::data::balance_query(&mut body);
+        super::data::balance(body.as_mut());
         let text = self.text_since(start);
         Ok(Query { text, body, source: Arc::clone(&self.source) })
     }
@@ -300,6 +322,17 @@ impl Cursor {
     pub(super) fn parser_error(&self, error: ParserError) -> Error {
         convert(&self.source, error, &self.parser)
     }
+}
+
+/// The statement reads a table as it was: `AT (word => …`.
+fn has_versions(tokens: &[TokenWithSpan]) -> bool {
+    tokens.windows(4).any(|window| {
+        matches!(window, [at, open, word, arrow]
+            if is_word(&at.token, "at")
+                && open.token == Token::LParen
+                && matches!(word.token, Token::Word(_))
+                && arrow.token == Token::RArrow)
+    })
 }
 
 /// True for this unquoted word.

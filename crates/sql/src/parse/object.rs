@@ -222,6 +222,21 @@ fn target(cursor: &mut Cursor, next: &[&str]) -> Result<(Option<ObjectName>, Vec
     Ok((Some(cursor.object_name()?), cursor.optional_ident_list()?))
 }
 
+/// After LOCK.
+pub(super) fn lock(cursor: &mut Cursor) -> Result<Statement> {
+    cursor.accept("table");
+    let tables = cursor.list(Cursor::object_name)?;
+    let position = cursor.position();
+    if cursor.accept("in") && !cursor.accept_all(&["access", "exclusive", "mode"]) {
+        return Err(unsupported("LOCK in a mode other than ACCESS EXCLUSIVE", position));
+    }
+    if cursor.is("nowait") {
+        return Err(unsupported("LOCK … NOWAIT", cursor.position())
+            .hint("SET lock_timeout bounds the wait."));
+    }
+    Ok(Statement::Lock(tables))
+}
+
 /// After VACUUM.
 pub(super) fn vacuum(cursor: &mut Cursor) -> Result<Statement> {
     let kind = if cursor.accept_all(&["sort", "only"]) {
@@ -235,18 +250,39 @@ pub(super) fn vacuum(cursor: &mut Cursor) -> Result<Statement> {
             _ => VacuumKind::Full,
         }
     };
-    let (table, _) = target(cursor, &["to", "boost"])?;
-    let mut threshold_percent = None;
-    if cursor.accept("to") {
-        let position = cursor.position();
-        let percent: u8 = cursor.unsigned()?;
-        cursor.expect("percent")?;
-        if percent > 100 {
-            return Err(error!(InvalidParameterValue, "VACUUM threshold {percent} is beyond 100")
-                .at(position));
-        }
-        threshold_percent = Some(percent);
-    }
+    let position = cursor.position();
+    let table = match target(cursor, &["to", "boost"])? {
+        (table, columns) if columns.is_empty() => table,
+        _ => return Err(error!(SyntaxError, "VACUUM takes no columns").at(position)),
+    };
+    let threshold_percent = threshold(cursor)?;
     let boost = cursor.accept("boost");
-    Ok(Statement::Vacuum(Vacuum { kind, table, threshold_percent, boost }))
+    let wrong = match kind {
+        VacuumKind::Reindex if table.is_none() => "VACUUM REINDEX needs the name of a table",
+        VacuumKind::Reindex if threshold_percent.is_some() || boost => {
+            "VACUUM REINDEX takes neither TO nor BOOST"
+        }
+        VacuumKind::Recluster if threshold_percent.is_some() => "VACUUM RECLUSTER takes no TO",
+        _ if threshold_percent.is_some() && table.is_none() => {
+            "VACUUM … TO needs the name of a table"
+        }
+        _ => return Ok(Statement::Vacuum(Vacuum { kind, table, threshold_percent, boost })),
+    };
+    Err(error!(SyntaxError, "{wrong}").at(position))
+}
+
+/// `TO n PERCENT` when it is next.
+fn threshold(cursor: &mut Cursor) -> Result<Option<u8>> {
+    if !cursor.accept("to") {
+        return Ok(None);
+    }
+    let position = cursor.position();
+    let percent: u8 = cursor.unsigned()?;
+    cursor.expect("percent")?;
+    if percent > 100 {
+        return Err(
+            error!(InvalidParameterValue, "VACUUM threshold {percent} is beyond 100").at(position)
+        );
+    }
+    Ok(Some(percent))
 }

@@ -122,17 +122,32 @@ pub(super) fn reset(cursor: &mut Cursor) -> Result<Statement> {
     }))
 }
 
-/// After BEGIN or START TRANSACTION.
+/// After BEGIN.
 pub(super) fn begin(cursor: &mut Cursor) -> Result<Statement> {
     cursor.one_of(&["work", "transaction"]);
-    Ok(Statement::Begin(Begin { modes: modes(cursor)? }))
+    Ok(Statement::Begin(Begin { command: "BEGIN", modes: modes(cursor)? }))
+}
+
+/// After START TRANSACTION.
+pub(super) fn start(cursor: &mut Cursor) -> Result<Statement> {
+    Ok(Statement::Begin(Begin { command: "START TRANSACTION", modes: modes(cursor)? }))
+}
+
+/// After ROLLBACK.
+pub(super) fn rollback(cursor: &mut Cursor) -> Result<Statement> {
+    cursor.one_of(&["work", "transaction"]);
+    if cursor.accept("to") {
+        cursor.accept_before_name("savepoint");
+        return Ok(Statement::RollbackTo(cursor.ident()?));
+    }
+    finish(cursor, Statement::Rollback)
 }
 
 /// After COMMIT, END, ROLLBACK or ABORT.
 pub(super) fn finish(cursor: &mut Cursor, statement: Statement) -> Result<Statement> {
     cursor.one_of(&["work", "transaction"]);
-    if cursor.is("to") || cursor.is("prepared") {
-        return Err(super::unsupported("SAVEPOINT", cursor.position()));
+    if cursor.is("prepared") {
+        return Err(super::unsupported("two-phase commit", cursor.position()));
     }
     if cursor.accept_all(&["and", "no", "chain"]) {
         return Ok(statement);
@@ -187,11 +202,15 @@ pub(super) fn prepare(cursor: &mut Cursor) -> Result<Statement> {
     let statement = super::statement(cursor)?;
     let fits = matches!(
         statement,
-        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
     );
     if !fits {
         return Err(error!(SyntaxError, "{} cannot be prepared", statement.command())
-            .hint("PREPARE takes SELECT, INSERT, UPDATE and DELETE.")
+            .hint("PREPARE takes SELECT, INSERT, UPDATE, DELETE and MERGE.")
             .at(position));
     }
     Ok(Statement::Prepare(Prepare { name, types, statement: Box::new(statement), text }))

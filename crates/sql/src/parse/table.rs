@@ -5,9 +5,9 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use crate::ast::{
-    Collation, ColumnDef, ConstraintKind, CreateTable, CreateTableAs, CreateView, DistStyle, Drop,
-    Ident, IdentityDef, References, SortKey, Statement, TableAttributes, TableConstraint,
-    TableElement, Truncate,
+    AtClause, CloneTable, Collation, ColumnDef, ConstraintKind, CreateTable, CreateTableAs,
+    CreateView, DistStyle, Drop, Ident, IdentityDef, ObjectName, References, SortKey, Statement,
+    TableAttributes, TableConstraint, TableElement, Truncate,
 };
 
 /// After CREATE [TEMP] TABLE.
@@ -15,6 +15,9 @@ pub(super) fn create_table(cursor: &mut Cursor, temporary: bool) -> Result<State
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.object_name()?;
     let temporary = temporary || name.is_temporary_form();
+    if cursor.is("clone") {
+        return clone_table(cursor, name, temporary, if_not_exists);
+    }
     let mut elements = Vec::new();
     let mut listed = false;
     // `(a, b) AS` is a list of names, `(LIKE t)` and `(a int)` are definitions.
@@ -51,6 +54,32 @@ pub(super) fn create_table(cursor: &mut Cursor, temporary: bool) -> Result<State
         return Err(cursor.unexpected());
     }
     Ok(Statement::CreateTable(CreateTable { name, temporary, if_not_exists, elements, attributes }))
+}
+
+/// From CLONE on.
+fn clone_table(
+    cursor: &mut Cursor,
+    name: ObjectName,
+    temporary: bool,
+    if_not_exists: bool,
+) -> Result<Statement> {
+    cursor.expect("clone")?;
+    let source = cursor.object_name()?;
+    let at = if cursor.accept("at") { Some(at_clause(cursor)?) } else { None };
+    Ok(Statement::CloneTable(CloneTable { name, temporary, if_not_exists, source, at }))
+}
+
+/// After AT: `(TIMESTAMP => expression)` or `(SNAPSHOT => number)`.
+fn at_clause(cursor: &mut Cursor) -> Result<AtClause> {
+    cursor.expect_symbol(&Token::LParen)?;
+    let word = cursor.one_of(&["timestamp", "snapshot"]).ok_or_else(|| cursor.unexpected())?;
+    cursor.expect_symbol(&Token::RArrow)?;
+    let at = match word {
+        "timestamp" => AtClause::Timestamp(cursor.expression()?),
+        _ => AtClause::Snapshot(cursor.unsigned()?),
+    };
+    cursor.expect_symbol(&Token::RParen)?;
+    Ok(at)
 }
 
 /// The parentheses hold nothing but names: `(a)` or `(a, …`.

@@ -292,7 +292,111 @@ fn the_rest_of_the_commands() {
         ("grant select on all tables in schema s to public", "GRANT"),
         ("vacuum", "VACUUM"),
         ("-- nothing", ""),
+        ("savepoint s", "SAVEPOINT"),
+        ("savepoint savepoint", "SAVEPOINT"),
+        ("release s", "RELEASE"),
+        ("release savepoint savepoint", "RELEASE"),
+        ("rollback to s", "ROLLBACK TO SAVEPOINT"),
+        ("rollback work to savepoint s", "ROLLBACK TO SAVEPOINT"),
+        ("rollback transaction", "ROLLBACK"),
+        ("start transaction read only", "START TRANSACTION"),
+        ("set transaction isolation level read committed", "SET"),
+        ("set session characteristics as transaction read only", "SET"),
+        ("lock table a, b in access exclusive mode", "LOCK TABLE"),
+        ("undrop table t", "UNDROP TABLE"),
+        ("create temp table if not exists t clone s.u at (snapshot => 5)", "CREATE TABLE CLONE"),
+        (
+            "create table t clone u at (timestamp => getdate() - interval '1 hour')",
+            "CREATE TABLE CLONE",
+        ),
+        ("alter table t append from s ignoreextra", "ALTER TABLE"),
+        ("alter database d isolation level snapshot", "ALTER DATABASE"),
+        ("analyze compression t (a, b) comprows 1000", "ANALYZE COMPRESSION"),
+        ("analyze verbose t (a) all columns", "ANALYZE"),
+        ("prepare p as merge into t using s on t.a = s.a when matched then delete", "PREPARE"),
+        ("explain delete t", "EXPLAIN"),
+        ("with a (x) as (select 1), b as (select 2) delete t using a", "DELETE"),
+        ("with a as (select 1) select * from a", "SELECT"),
+        ("with a as (select 1) update t set b = 1", "UPDATE"),
+        ("with a as (select 1) insert into t with b as (select 2) select 1", "INSERT"),
+        ("merge into t as x using u y on x.a = y.a when matched then delete", "MERGE"),
+        ("merge into t using (select 1 as a) y on t.a = y.a remove duplicates", "MERGE"),
     ] {
         assert_eq!(parse(text).unwrap().command(), command, "{text}");
     }
+}
+
+#[test]
+fn transaction_modes_and_upkeep() {
+    for (words, isolation) in [
+        ("read uncommitted", Isolation::ReadUncommitted),
+        ("read committed", Isolation::ReadCommitted),
+        ("repeatable read", Isolation::RepeatableRead),
+        ("serializable", Isolation::Serializable),
+        ("snapshot", Isolation::Snapshot),
+    ] {
+        let text = format!("begin isolation level {words}, read only");
+        let Statement::Begin(begin) = parse(&text).unwrap() else { panic!("{text}") };
+        let modes = TransactionModes { isolation: Some(isolation), read_only: Some(true) };
+        assert_eq!(begin.modes, modes, "{text}");
+    }
+    let Statement::Vacuum(vacuum) = parse("vacuum full sales to 75 percent boost").unwrap() else {
+        panic!("not VACUUM");
+    };
+    assert_eq!((vacuum.kind, vacuum.threshold_percent), (VacuumKind::Full, Some(75)));
+    assert!(vacuum.boost && vacuum.table.is_some());
+    for (text, state, position) in [
+        ("vacuum reindex", SqlState::SyntaxError, None),
+        ("vacuum reindex t to 9 percent", SqlState::SyntaxError, None),
+        ("vacuum recluster t to 9 percent", SqlState::SyntaxError, None),
+        ("vacuum to 9 percent", SqlState::SyntaxError, None),
+        ("vacuum t to 101 percent", SqlState::InvalidParameterValue, Some(13)),
+        ("vacuum t (a)", SqlState::SyntaxError, None),
+        ("lock t in share mode", SqlState::FeatureNotSupported, Some(8)),
+        ("begin isolation level chaos", SqlState::SyntaxError, Some(23)),
+        ("rollback to", SqlState::SyntaxError, Some(12)),
+        ("create table t clone", SqlState::SyntaxError, Some(21)),
+        ("create table t clone s at (offset => 1)", SqlState::SyntaxError, Some(28)),
+        ("update t set a = 1 limit 1", SqlState::SyntaxError, Some(20)),
+        ("update set a = 1", SqlState::SyntaxError, Some(8)),
+        ("delete from where a = 1", SqlState::SyntaxError, Some(13)),
+        ("merge into t using s on a = b", SqlState::SyntaxError, Some(30)),
+        ("insert into t values (1) returning a", SqlState::FeatureNotSupported, Some(26)),
+        ("commit prepared 'x'", SqlState::FeatureNotSupported, Some(8)),
+    ] {
+        let (found, message, at) = fails(text);
+        assert_eq!(found, state, "{text}: {message}");
+        if position.is_some() {
+            assert_eq!(at, position, "{text}: {message}");
+        }
+    }
+}
+
+#[test]
+fn written_tables_are_told_with_their_mode() {
+    let written = |text: &str| {
+        let statement = parse(text).unwrap();
+        let written = statement.written().into_iter();
+        written.map(|one| (one.table.to_string(), one.mode)).collect::<Vec<_>>()
+    };
+    for (text, expected) in [
+        ("select * from t", &[][..]),
+        ("insert into a.t select * from u", &[("a.t", LockMode::Append)]),
+        ("copy t from 's3://b/k' iam_role default", &[("t", LockMode::Append)]),
+        ("delete t using u", &[("t", LockMode::Modify)]),
+        ("update t x set a = 1", &[("t", LockMode::Modify)]),
+        ("merge into t using u on t.a = u.a when matched then delete", &[("t", LockMode::Modify)]),
+        ("truncate t", &[("t", LockMode::Exclusive)]),
+        ("lock a, b", &[("a", LockMode::Exclusive), ("b", LockMode::Exclusive)]),
+        ("drop table a, b", &[("a", LockMode::Exclusive), ("b", LockMode::Exclusive)]),
+        ("alter table t append from s", &[("t", LockMode::Exclusive), ("s", LockMode::Exclusive)]),
+        ("explain delete t", &[]),
+        ("explain analyze delete t", &[("t", LockMode::Modify)]),
+        ("vacuum t", &[]),
+    ] {
+        let expected: Vec<(String, LockMode)> =
+            expected.iter().map(|(table, mode)| ((*table).to_owned(), *mode)).collect();
+        assert_eq!(written(text), expected, "{text}");
+    }
+    assert!(LockMode::Append < LockMode::Modify && LockMode::Modify < LockMode::Exclusive);
 }
