@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{CancellationToken, Error, Result, Secret, error};
 use catalog::op::{Op, UserChange};
@@ -19,6 +20,8 @@ use crate::sizes;
 
 /// The administrator that a first start creates.
 pub(crate) const ADMIN_USER: &str = "awsuser";
+/// The time between two rounds of removing files that no table names.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// The database that a first start creates.
 pub(crate) const DATABASE: &str = "dev";
 
@@ -139,6 +142,8 @@ pub(crate) struct LeaderParts {
     pub(crate) listen: SocketAddr,
     pub(crate) tls: Tls,
     pub(crate) require_tls: bool,
+    /// Whether tables are compacted and sorted in the background.
+    pub(crate) auto_vacuum: bool,
     /// Given by the operator; a new cluster without one gets a generated one.
     pub(crate) admin_password: Option<Secret>,
 }
@@ -152,6 +157,7 @@ pub(crate) struct RunningLeader {
     leader: Arc<LeaderNode>,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    collecting: tokio::task::JoinHandle<()>,
 }
 
 /// Opens the catalog, starts the engine and serves clients.
@@ -183,6 +189,7 @@ pub(crate) async fn start_leader(parts: LeaderParts) -> Result<RunningLeader> {
         connections_max: 500,
         query_memory_bytes: None,
         nodes: parts.nodes,
+        auto_vacuum: parts.auto_vacuum,
     };
     let leader = LeaderNode::start(catalog.clone(), engine, config)?;
     let shutdown = CancellationToken::new();
@@ -196,7 +203,27 @@ pub(crate) async fn start_leader(parts: LeaderParts) -> Result<RunningLeader> {
     let server = Server::bind(parts.listen, front, options).await?;
     let address = server.local_addr();
     let serving = base::task::spawn("server", server.serve());
-    Ok(RunningLeader { address, generated_password, catalog, leader, shutdown, serving })
+    let collecting = collect_garbage(catalog.clone(), shutdown.clone());
+    let collecting = base::task::spawn("catalog.garbage", collecting);
+    let running = RunningLeader {
+        address,
+        generated_password,
+        catalog,
+        leader,
+        shutdown,
+        serving,
+        collecting,
+    };
+    Ok(running)
+}
+
+/// Removes files that tables no longer name, until the leader ends.
+async fn collect_garbage(catalog: Catalog, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(GARBAGE_INTERVAL)).await.is_some() {
+        if let Err(error) = catalog.collect_garbage().await {
+            tracing::warn!(%error, "files that nobody needs stay until the next round");
+        }
+    }
 }
 
 impl RunningLeader {
@@ -205,6 +232,9 @@ impl RunningLeader {
         self.shutdown.cancel();
         self.serving.await.map_err(|e| Error::internal(format!("the server ended badly: {e}")))?;
         self.leader.shut_down();
+        self.collecting
+            .await
+            .map_err(|e| Error::internal(format!("the collector ended badly: {e}")))?;
         self.catalog.close().await
     }
 }

@@ -105,6 +105,9 @@ pub(crate) struct LeaderArguments {
     /// Refuse clients that do not encrypt
     #[arg(long)]
     require_tls: bool,
+    /// Leave tables as they are: no compaction and no sorting in the background
+    #[arg(long)]
+    no_auto_vacuum: bool,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -131,6 +134,7 @@ pub(crate) async fn leader(arguments: LeaderArguments) -> Result<()> {
         listen: SocketAddr::new(arguments.host, arguments.port),
         tls: Tls::load_or_create(&arguments.tls)?,
         require_tls: arguments.require_tls,
+        auto_vacuum: !arguments.no_auto_vacuum,
         admin_password: password.lines().next().map(Secret::new),
     })
     .await?;

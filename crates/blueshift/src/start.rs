@@ -49,6 +49,9 @@ pub(crate) struct StartArguments {
     /// Refuse clients that do not encrypt
     #[arg(long)]
     require_tls: bool,
+    /// Leave tables as they are: no compaction and no sorting in the background
+    #[arg(long)]
+    no_auto_vacuum: bool,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -107,6 +110,7 @@ pub(crate) async fn launch(options: StartOptions) -> Result<Running> {
         admin_password_file: None,
         store: None,
         require_tls: false,
+        no_auto_vacuum: false,
         node,
     })
     .await
@@ -136,6 +140,7 @@ async fn begin(arguments: StartArguments) -> Result<Running> {
         listen: SocketAddr::new(arguments.host, arguments.port),
         tls: Tls::load_or_create(&made(directory.tls())?)?,
         require_tls: arguments.require_tls,
+        auto_vacuum: !arguments.no_auto_vacuum,
         admin_password,
     })
     .await?;

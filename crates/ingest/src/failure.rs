@@ -124,6 +124,7 @@ mod tests {
             encode: None,
             case_insensitive: false,
             comment: None,
+            fill: None,
         };
         Table { name: "sales".to_owned(), columns: vec![column], ..Table::default() }
     }

@@ -9,6 +9,7 @@ mod running;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,8 +23,9 @@ use crate::leader::registry::SessionEntry;
 use crate::planning::Fresh;
 use crate::settings::Settings;
 use crate::statement::cursor::Cursor;
+use crate::statement::insert::KnownInsert;
 use crate::system::SystemContext;
-use crate::transaction::{Block, Work};
+use crate::transaction::{Block, Undone, Work};
 
 pub(crate) use running::{Run, canceled};
 
@@ -38,6 +40,8 @@ pub(crate) struct Parsed {
     pub(crate) wanted: Vec<SqlType>,
     /// The plan made while describing, for an execution that follows at once.
     pub(crate) fresh: parking_lot::Mutex<Option<Fresh>>,
+    /// The bound form of an INSERT of values, for every execution while the table is the same.
+    pub(crate) insert: parking_lot::Mutex<Option<KnownInsert>>,
 }
 
 /// A session.
@@ -81,15 +85,17 @@ impl ClientSession {
         for (name, value) in &login.parameters {
             settings.start_with(name, value)?;
         }
+        let background = if leader.config.auto_vacuum { "on" } else { "off" };
+        settings.decide("auto_vacuum", background);
         let superuser = if entry.superuser { "on" } else { "off" };
         settings.decide("is_superuser", superuser);
         settings.decide("session_authorization", &entry.user);
-        let user = entry.user_oid;
+        let (user, database) = (entry.user_oid, entry.database_oid);
         Ok(ClientSession {
             leader,
             entry,
             settings,
-            work: Work::default(),
+            work: Work::new(database),
             events: Vec::new(),
             statements: HashMap::new(),
             cursors: HashMap::new(),
@@ -155,10 +161,13 @@ impl ClientSession {
     }
 
     /// Refuses everything but the end of a block after an error in it.
-    fn check_block(&self, statement: &sql::Statement) -> Result<()> {
+    pub(crate) fn check_block(&self, statement: &sql::Statement) -> Result<()> {
         let ends = matches!(
             statement,
-            sql::Statement::Commit | sql::Statement::Rollback | sql::Statement::Empty
+            sql::Statement::Commit
+                | sql::Statement::Rollback
+                | sql::Statement::RollbackTo(_)
+                | sql::Statement::Empty
         );
         if self.work.block() == Block::Failed && !ends {
             return Err(error!(
@@ -173,6 +182,7 @@ impl ClientSession {
         self.check_block(&parsed.statement)?;
         let ends = matches!(parsed.statement, sql::Statement::Commit | sql::Statement::Rollback);
         self.work.enter(&self.settings);
+        self.work.count_statement();
         let run = self.begin_run(parsed);
         if ends {
             // A commit on its way is never dropped half-way.
@@ -206,17 +216,70 @@ impl ClientSession {
         }
     }
 
-    /// Marks the block in the registry, for pg_stat_activity.
+    /// Marks the block in the registry, for pg_stat_activity and for who waits for its end.
     fn show_block(&self) {
         let mut activity = self.entry.activity.lock();
         let block = self.work.block();
         activity.block_failed = block == Block::Failed;
+        activity.transaction = self.work.id();
         let open = matches!(block, Block::Explicit | Block::Failed);
         if !open {
             activity.block_since_us = None;
+            activity.tables.clear();
         } else if activity.block_since_us.is_none() {
             activity.block_since_us = Some(base::clock::now_us());
         }
+        let limits = &self.entry.idle_limits;
+        limits.session_ms.store(self.settings.idle_session_ms(), Ordering::Relaxed);
+        limits.block_ms.store(self.settings.idle_block_ms(), Ordering::Relaxed);
+    }
+
+    /// Says which tables the open transaction has used: background work leaves them alone.
+    pub(crate) fn note_tables(&self, tables: impl IntoIterator<Item = Oid>) {
+        self.entry.activity.lock().tables.extend(tables);
+    }
+
+    /// The snapshot stays from here on.
+    pub(crate) fn pin(&mut self) {
+        self.work.pin(&self.leader.catalog);
+    }
+
+    /// The statement reads these relations: serializable transactions answer for that, and
+    /// background work leaves their tables alone.
+    pub(crate) fn note_reads(&mut self, relations: &[sql::RelationUse]) {
+        let state = self.work.state(&self.leader.catalog);
+        let is_table = |oid: &Oid| {
+            state.relation_by_oid(*oid).is_some_and(|relation| relation.table().is_some())
+        };
+        let tables: Vec<Oid> = relations.iter().map(|used| used.oid).filter(is_table).collect();
+        self.note_tables(tables.iter().copied());
+        self.work.read(&self.leader.catalog, tables);
+    }
+
+    /// As [`ClientSession::note_reads`] for the table that a statement changes.
+    pub(crate) fn note_read(&mut self, table: Oid) {
+        self.note_tables([table]);
+        self.work.read(&self.leader.catalog, [table]);
+    }
+
+    /// Takes back what an abort, or a return to a savepoint, leaves behind.
+    pub(crate) fn undo(&mut self, undone: Undone) {
+        match undone.cursors {
+            None => self.cursors.clear(),
+            Some(kept) => self.cursors.retain(|name, _| kept.contains(name)),
+        }
+        if let Some(settings) = undone.settings {
+            let before = std::mem::replace(&mut self.settings, settings);
+            let changes = self.settings.changes(&before);
+            self.report(changes);
+        }
+        self.leader.locks.release_since(self.entry.process_id, undone.locks);
+        self.discard(undone.paths);
+    }
+
+    fn fail_block(&mut self) {
+        let undone = self.work.fail();
+        self.undo(undone);
     }
 
     /// Removes files of an aborted transaction; what cannot be removed is an orphan that the
@@ -299,9 +362,7 @@ impl Session for ClientSession {
         let parsed = parsed_of(prepared)?;
         let result = self.run(&parsed, values).await;
         if result.is_err() && self.work.block() == Block::Explicit {
-            let paths = self.work.fail();
-            self.cursors.clear();
-            self.discard(paths);
+            self.fail_block();
         }
         self.show_block();
         result
@@ -311,9 +372,7 @@ impl Session for ClientSession {
         let result = match self.work.block() {
             Block::None | Block::Failed => Ok(()),
             Block::Explicit if failed => {
-                let paths = self.work.fail();
-                self.cursors.clear();
-                self.discard(paths);
+                self.fail_block();
                 Ok(())
             }
             Block::Explicit => Ok(()),
@@ -339,19 +398,17 @@ impl ClientSession {
         let changes = self.settings.end_local();
         self.report(changes);
         let catalog = self.leader.catalog.clone();
-        self.work.commit(&catalog).await
+        let done = self.work.commit(&catalog).await;
+        self.leader.locks.release(self.entry.process_id);
+        let written = self.work.take_written();
+        self.discard(written);
+        done
     }
 
     /// Aborts the open transaction; settings go back to what they were at its start.
     pub(crate) fn roll_back(&mut self) {
-        self.cursors.clear();
-        let (paths, settings) = self.work.abort();
-        if let Some(settings) = settings {
-            let before = std::mem::replace(&mut self.settings, settings);
-            let changes = self.settings.changes(&before);
-            self.report(changes);
-        }
-        self.discard(paths);
+        let undone = self.work.abort();
+        self.undo(undone);
     }
 }
 
@@ -359,15 +416,16 @@ impl Drop for ClientSession {
     fn drop(&mut self) {
         self.entry.cancel();
         self.leader.close_session(self.entry.process_id);
-        let (paths, _) = self.work.abort();
+        let undone = self.work.abort();
         let process_id = self.entry.process_id;
+        self.leader.locks.release(process_id);
         let catalog = self.leader.catalog.clone();
         let temporary = !catalog.head().temporaries(process_id).is_empty();
         // Without a runtime the process is ending: the next start drops temporary relations.
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        self.discard(paths);
+        self.discard(undone.paths);
         if temporary {
             base::task::spawn("drop temporary tables", async move {
                 let mut transaction = catalog.begin();

@@ -10,24 +10,24 @@
 mod joined;
 mod spelling;
 
-use std::ops::ControlFlow;
-
+use planner::{Editor, Reader, Tree, Walk};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableWithJoins, Value,
 };
 
 pub(crate) use spelling::plain;
 
 /// Rewrites a query in place: EXISTS in a result always, the rest when it reads system tables.
 pub(crate) fn rewrite(query: &mut Query) {
-    let _ = query.visit(&mut Existence);
+    // The editors give no error.
+    let _ = query.edit(&mut Existence);
     if names_system_table(query) {
         let mut forms = Forms { made: 0 };
-        let _ = query.visit(&mut forms);
+        let _ = query.edit(&mut forms);
     }
 }
 
@@ -48,29 +48,27 @@ fn is_system(name: &ObjectName) -> bool {
 
 fn names_system_table(query: &Query) -> bool {
     struct Names(bool);
-    impl Visitor for Names {
-        type Break = ();
-        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+    impl Reader for Names {
+        fn relation(&mut self, name: &ObjectName) -> Walk {
             self.0 |= is_system(name);
-            ControlFlow::Continue(())
+            Ok(())
         }
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        fn expr(&mut self, expr: &Expr) -> Walk {
             self.0 |= matches!(expr, Expr::Cast { data_type, .. } if registry(data_type).is_some());
-            ControlFlow::Continue(())
+            Ok(())
         }
     }
     let mut names = Names(false);
-    let _ = query.visit(&mut names);
+    // The reader gives no error.
+    let _ = query.read(&mut names);
     names.0
 }
 
 /// EXISTS as a value of a result becomes a count, which the planner can join.
 struct Existence;
 
-impl VisitorMut for Existence {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+impl Editor for Existence {
+    fn select(&mut self, select: &mut Select) -> Walk {
         for item in &mut select.projection {
             match item {
                 SelectItem::UnnamedExpr(expr) => {
@@ -87,7 +85,7 @@ impl VisitorMut for Existence {
                 _ => {}
             }
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 
@@ -121,17 +119,17 @@ fn counted(expr: &Expr) -> Option<Expr> {
 }
 
 fn has_call(item: &SelectItem) -> bool {
-    struct Calls;
-    impl Visitor for Calls {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+    struct Calls(bool);
+    impl Reader for Calls {
+        fn expr(&mut self, expr: &Expr) -> Walk {
+            self.0 |= matches!(expr, Expr::Function(_));
+            Ok(())
         }
     }
-    item.visit(&mut Calls).is_break()
+    let mut calls = Calls(false);
+    // The reader gives no error.
+    let _ = item.read(&mut calls);
+    calls.0
 }
 
 struct Forms {
@@ -139,18 +137,16 @@ struct Forms {
     made: usize,
 }
 
-impl VisitorMut for Forms {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+impl Editor for Forms {
+    fn select(&mut self, select: &mut Select) -> Walk {
         for item in &mut select.projection {
             shown_as_name(item);
         }
         joined::join_subqueries(select, &mut self.made);
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn after_expr(&mut self, expr: &mut Expr) -> Walk {
         if let Some(plain) = expanded_key(expr) {
             *expr = plain;
         }
@@ -160,7 +156,7 @@ impl VisitorMut for Forms {
         if let Some(call) = registry_cast(expr) {
             *expr = call;
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 //! The leader node: one per process. Sessions, logins, cancel, the history of statements.
 
+pub(crate) mod compaction;
 pub(crate) mod history;
 pub(crate) mod registry;
+pub(crate) mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +16,11 @@ use base::{CancellationToken, Result, error};
 use catalog::{Catalog, Op};
 
 use crate::client::ClientSession;
+use crate::locks::Locks;
 use crate::login::Throttle;
 use history::History;
-use registry::{Activity, Limit, Registry, SessionEntry};
+use registry::{Activity, IdleLimits, Limit, Registry, SessionEntry};
+use upkeep::Upkeep;
 
 /// Connections beyond the limit that only superusers may use, so that an operator gets in.
 const SUPERUSER_RESERVE: usize = 5;
@@ -36,6 +40,8 @@ pub struct LeaderConfig {
     pub query_memory_bytes: Option<usize>,
     /// Compute nodes, for stv_slices.
     pub nodes: u16,
+    /// Whether tables are compacted and sorted in the background.
+    pub auto_vacuum: bool,
 }
 
 /// The leader: what all sessions share.
@@ -44,6 +50,8 @@ pub struct LeaderNode {
     pub(crate) catalog: Catalog,
     pub(crate) engine: Arc<exec::Engine>,
     pub(crate) config: LeaderConfig,
+    pub(crate) locks: Locks,
+    pub(crate) upkeep: Upkeep,
     registry: Registry,
     history: History,
     throttle: Throttle,
@@ -80,11 +88,13 @@ impl LeaderNode {
         }
         // Ids go on rising over restarts: each epoch has a range of its own.
         let first_query = u64::from(catalog.epoch().0) * 1_000_000;
-        Ok(Arc::new_cyclic(|me| LeaderNode {
+        let leader = Arc::new_cyclic(|me| LeaderNode {
             me: Weak::clone(me),
             catalog,
             engine,
             config,
+            locks: Locks::default(),
+            upkeep: Upkeep::default(),
             registry: Registry::default(),
             history: History::default(),
             throttle: Throttle::default(),
@@ -93,7 +103,9 @@ impl LeaderNode {
             started_us: base::clock::now_us(),
             closing: CancellationToken::new(),
             prepared: tokio::sync::OnceCell::new(),
-        }))
+        });
+        leader.start_upkeep();
+        Ok(leader)
     }
 
     /// Opens the schema `public` of a new cluster to all users, as PostgreSQL makes it.
@@ -155,10 +167,12 @@ impl LeaderNode {
         QueryId(self.next_query.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The transaction id of what a session runs, 0 when it runs nothing.
+    /// The id of a session's open transaction, 0 when it has none.
     pub(crate) fn transaction_of(&self, process_id: i32) -> u64 {
-        let running = self.session(process_id).and_then(|session| session.activity().running);
-        running.map_or(0, |running| running.transaction)
+        let Some(session) = self.session(process_id) else { return 0 };
+        let activity = session.activity.lock();
+        let running = activity.running.as_ref().map_or(0, |running| running.transaction);
+        activity.transaction.max(running)
     }
 
     fn admit(&self, login: &Login) -> Result<Arc<SessionEntry>> {
@@ -195,6 +209,7 @@ impl LeaderNode {
                 last_change_us: base::clock::now_us(),
                 ..Activity::default()
             }),
+            idle_limits: IdleLimits::default(),
         });
         let reserve = if user.superuser { SUPERUSER_RESERVE } else { 0 };
         let of_user = user.connection_limit.filter(|_| !user.superuser).map(|n| n as usize);

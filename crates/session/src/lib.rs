@@ -8,6 +8,7 @@
 mod client;
 mod forms;
 mod leader;
+mod locks;
 mod login;
 mod planning;
 mod privileges;

@@ -56,6 +56,12 @@ impl ClientSession {
         Ok(Scope { relations: SessionRelations { context, engine }, options })
     }
 
+    /// What putting values into a bound plan needs: no functions of the leader.
+    pub(crate) fn execution_options(&self) -> Result<BinderOptions> {
+        let time_zone = time_zone(&self.settings)?;
+        Ok(BinderOptions { moment: Moment { time_zone, ..Moment::now() }, ..Default::default() })
+    }
+
     /// Binds a query and checks that the user may read what it names.
     pub(crate) async fn bind_query(&mut self, query: &Query, wanted: &[SqlType]) -> Result<Fresh> {
         let scope = self.scope(wanted)?;
@@ -65,7 +71,9 @@ impl ClientSession {
             let bound = scope.binder().query(&query)?;
             let context = scope.context();
             crate::privileges::on_uses(&context.state, &context.user, &bound.relations)?;
-            check_leader_functions(context, &bound)?;
+            if reads_tables(context, &bound.relations) {
+                check_leader_functions(&bound.plan)?;
+            }
             Ok(Fresh {
                 columns: Arc::from(bound.columns.clone()),
                 bound,
@@ -107,10 +115,7 @@ pub(crate) async fn planned(
 }
 
 fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<BinderOptions> {
-    let zone = context.settings.get("timezone");
-    let time_zone = zone
-        .parse()
-        .map_err(|_| base::Error::internal(format!("time zone \"{zone}\" is not known")))?;
+    let time_zone = time_zone(&context.settings)?;
     let mut registry = Registry::clone(&Registry::shared());
     functions::all(context).into_iter().for_each(|function| registry.add_scalar(function));
     Ok(BinderOptions {
@@ -121,16 +126,25 @@ fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<Bi
     })
 }
 
-/// Refuses leader functions over the columns of users' tables: compute nodes do not have them.
-fn check_leader_functions(context: &SystemContext, bound: &Bound) -> Result<()> {
-    let tables = bound.relations.iter().any(|used| {
+fn time_zone(settings: &crate::settings::Settings) -> Result<chrono_tz::Tz> {
+    let zone = settings.get("timezone");
+    zone.parse().map_err(|_| base::Error::internal(format!("time zone \"{zone}\" is not known")))
+}
+
+/// True when one of the relations is a user's table.
+fn reads_tables(context: &SystemContext, relations: &[sql::RelationUse]) -> bool {
+    relations.iter().any(|used| {
         context.state.relation_by_oid(used.oid).is_some_and(|relation| relation.table().is_some())
-    });
-    if !tables {
-        return Ok(());
-    }
+    })
+}
+
+/// Refuses leader functions over the columns of users' tables: compute nodes do not have them.
+///
+/// # Errors
+/// 0A000 naming the function.
+pub(crate) fn check_leader_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
-    let walked = bound.plan.apply_with_subqueries(|node| {
+    let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::ScalarFunction(call) = expr
@@ -152,4 +166,19 @@ fn check_leader_functions(context: &SystemContext, bound: &Bound) -> Result<()> 
         ))
         .detail("The statement reads tables that only compute nodes see.")),
     }
+}
+
+/// True for a plan with a function of the leader.
+pub(crate) fn asks_leader(plan: &LogicalPlan) -> bool {
+    let mut asks = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                asks |= matches!(expr, Expr::ScalarFunction(call)
+                    if functions::is_leader_only(call.func.name()));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    asks || walked.is_err()
 }

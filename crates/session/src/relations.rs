@@ -7,7 +7,7 @@ use catalog::Relation;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use sql::ast::{Ident, ObjectName};
-use sql::{Relations, ResolvedRelation, ResolvedTable, ResolvedView};
+use sql::{Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView};
 
 use crate::system::{AnyRelation, Space, SystemContext, SystemProvider};
 
@@ -105,6 +105,21 @@ impl Relations for SessionRelations {
     ) -> Result<ResolvedRelation> {
         let relation = self.find_in(name, search_path)?;
         self.source(&relation)
+    }
+
+    fn target(&self, name: &ObjectName) -> Result<ResolvedTarget> {
+        let table = crate::statement::found_table(self, name)?;
+        let context = &self.context;
+        let segments = context.state.segments(table.oid);
+        let provider = self.engine.table_with_address(Arc::clone(&table), segments);
+        Ok(ResolvedTarget {
+            source: provider_as_source(provider),
+            database: context.database.name.clone(),
+            schema: context.namespace_name(table.schema),
+            name: table.name.clone(),
+            oid: table.oid,
+            table,
+        })
     }
 
     fn table_function(

@@ -223,8 +223,32 @@ impl Settings {
 
     /// `statement_timeout`; `None` when off.
     pub(crate) fn statement_timeout(&self) -> Option<std::time::Duration> {
-        let ms = u64::try_from(self.number("statement_timeout")).unwrap_or(0);
+        self.duration("statement_timeout")
+    }
+
+    /// `lock_timeout`; `None` when off.
+    pub(crate) fn lock_timeout(&self) -> Option<std::time::Duration> {
+        self.duration("lock_timeout")
+    }
+
+    fn duration(&self, name: &str) -> Option<std::time::Duration> {
+        let ms = u64::try_from(self.number(name)).unwrap_or(0);
         (ms > 0).then(|| std::time::Duration::from_millis(ms))
+    }
+
+    /// How long the session may be idle outside of a block, in milliseconds; 0 for ever.
+    pub(crate) fn idle_session_ms(&self) -> u64 {
+        let ms = u64::try_from(self.number("idle_session_timeout")).unwrap_or(0);
+        let seconds = u64::try_from(self.number("session_timeout")).unwrap_or(0);
+        match (ms, seconds.saturating_mul(1_000)) {
+            (0, limit) | (limit, 0) => limit,
+            (one, other) => one.min(other),
+        }
+    }
+
+    /// How long the session may be idle within a block, in milliseconds; 0 for ever.
+    pub(crate) fn idle_block_ms(&self) -> u64 {
+        u64::try_from(self.number("idle_in_transaction_session_timeout")).unwrap_or(0)
     }
 }
 

@@ -2,7 +2,12 @@
 
 mod access;
 mod alter;
+mod append;
+mod block;
+mod change;
 mod comment;
+mod compression;
+mod constant;
 pub(crate) mod copy;
 mod create;
 pub(crate) mod cursor;
@@ -10,14 +15,19 @@ mod database;
 mod definition;
 mod drop;
 mod explain;
-mod insert;
+pub(crate) mod insert;
+pub(crate) mod layout;
+mod locking;
 mod prepared;
 mod query;
 mod show;
 mod show_objects;
-mod upkeep;
+mod statistics;
+mod vacuum;
 mod variables;
 mod view;
+
+pub(crate) use create::found_table;
 
 use std::sync::Arc;
 
@@ -27,6 +37,9 @@ use futures::future::BoxFuture;
 use sql::Statement;
 
 use crate::client::{ClientSession, Parsed, Run};
+
+/// Statements up to this length are parsed where they arrive.
+const SHORT_BYTES: usize = 4_096;
 
 /// A command without rows.
 pub(crate) fn done(tag: impl Into<String>) -> Result<Outcome> {
@@ -44,7 +57,13 @@ impl ClientSession {
         parameter_oids: &[u32],
     ) -> Result<Prepared> {
         let owned = crate::forms::plain(text).into_owned();
-        let statement = sql::on_big_stack(move || sql::parse(&owned)).await?;
+        // The parser takes a thread of its own for what is nested deep; what is short is read
+        // sooner than a thread starts.
+        let statement = if owned.len() <= SHORT_BYTES {
+            sql::parse(&owned)?
+        } else {
+            sql::on_big_stack(move || sql::parse(&owned)).await?
+        };
         let wanted = wanted_types(parameter_oids)?;
         self.describe(text, statement, wanted).await
     }
@@ -56,19 +75,14 @@ impl ClientSession {
         statement: Statement,
         wanted: Vec<SqlType>,
     ) -> Result<Prepared> {
-        let ends = matches!(statement, Statement::Commit | Statement::Rollback | Statement::Empty);
-        if self.work.block() == crate::transaction::Block::Failed && !ends {
-            return Err(error!(
-                InFailedSqlTransaction,
-                "current transaction is aborted, commands ignored until end of transaction block"
-            ));
-        }
+        self.check_block(&statement)?;
         self.work.enter(&self.settings);
         let parsed = Parsed {
             text: Arc::from(text),
             statement,
             wanted,
             fresh: parking_lot::Mutex::new(None),
+            insert: parking_lot::Mutex::new(None),
         };
         let (parameters, columns) = self.columns_of(&parsed).await?;
         Ok(Prepared { parameters, columns, plan: Arc::new(parsed) })
@@ -88,8 +102,16 @@ impl ClientSession {
                 Ok(described)
             }
             Statement::Insert(insert) => {
-                Ok((self.insert_parameters(insert, &parsed.wanted).await?, None))
+                let known = self.bind_insert(insert, &parsed.wanted).await?;
+                let parameters = known.bound.parameters.clone();
+                parsed.keep_insert(known);
+                Ok((parameters, None))
             }
+            Statement::Delete(_) | Statement::Update(_) | Statement::Merge(_) => {
+                let bound = self.bind_change(&parsed.statement, &parsed.wanted).await?;
+                Ok((bound.parameters, None))
+            }
+            Statement::AnalyzeCompression(_) => Ok((Vec::new(), Some(compression::columns()))),
             Statement::Explain(explain) => {
                 let parameters = self.explain_parameters(explain, &parsed.wanted).await?;
                 Ok((parameters, Some(text("QUERY PLAN"))))
@@ -125,25 +147,40 @@ impl ClientSession {
         match &parsed.statement {
             Statement::Empty => Ok(Outcome::Empty),
             Statement::Query(query) => {
+                self.pin();
                 let fresh = parsed.fresh.lock().take();
                 self.select(query, &parsed.wanted, fresh, values, run).await
             }
-            Statement::Explain(explain) => self.explain(explain, &parsed.wanted, values, run).await,
+            Statement::Explain(explain) => {
+                self.pin();
+                self.explain(explain, &parsed.wanted, values, run).await
+            }
             Statement::Set(set) => self.set(set),
             Statement::Reset(reset) => self.reset(reset),
             Statement::Show(show) => self.show(show, &values),
             Statement::Begin(begin) => self.begin(begin),
+            Statement::Savepoint(name) => self.savepoint(name),
+            Statement::Release(name) => self.release_savepoint(name),
+            Statement::RollbackTo(name) => self.roll_back_to(name),
             Statement::Prepare(prepare) => self.prepare_named(prepare).await,
             Statement::Execute(execute) => self.execute_named(execute, run).await,
             Statement::Deallocate(name) => self.deallocate(name.as_ref()),
-            Statement::DeclareCursor(declare) => self.declare(declare, run).await,
+            Statement::DeclareCursor(declare) => {
+                self.pin();
+                self.declare(declare, run).await
+            }
             Statement::Fetch(fetch) => self.fetch(fetch, run).await,
             Statement::Move(fetch) => self.skip(fetch, run).await,
             Statement::Close(name) => self.close(name.as_ref()),
             Statement::Cancel { pid, message } => self.cancel_other(*pid, message.as_deref()),
             Statement::Use(name) => self.use_database(name),
+            Statement::Lock(tables) => self.lock(tables).await,
+            Statement::Vacuum(vacuum) => self.vacuum(vacuum, run).await,
             writes => {
-                self.work.may_write(writes.command())?;
+                self.lock_for(writes).await?;
+                if let Statement::Insert(insert) = writes {
+                    return self.insert(insert, parsed, values, run).await;
+                }
                 self.change(writes, &parsed.wanted, values, run).await
             }
         }
@@ -158,7 +195,6 @@ impl ClientSession {
         run: &Run,
     ) -> Result<Outcome> {
         match statement {
-            Statement::Insert(insert) => self.insert(insert, wanted, values, run).await,
             Statement::Copy(copy) => self.copy(copy, run).await,
             Statement::CreateTable(create) => self.create_table(create).await,
             Statement::CreateTableAs(create) => self.create_table_as(create, run).await,
@@ -179,8 +215,11 @@ impl ClientSession {
             Statement::Grant(grant) => self.grant(grant),
             Statement::Revoke(revoke) => self.revoke(revoke),
             Statement::Comment(comment) => self.comment(comment),
-            Statement::Analyze(analyze) => self.analyze(analyze),
-            Statement::Lock(tables) => self.lock(tables),
+            Statement::Delete(_) | Statement::Update(_) | Statement::Merge(_) => {
+                self.change_rows(statement, wanted, values, run).await
+            }
+            Statement::Analyze(analyze) => self.analyze(analyze, run).await,
+            Statement::AnalyzeCompression(analyze) => self.analyze_compression(analyze, run).await,
             other => Err(refused(other)),
         }
     }
@@ -188,16 +227,7 @@ impl ClientSession {
 
 /// What this version does not do, by name.
 fn refused(statement: &Statement) -> Error {
-    let command = statement.command();
-    let hint = match statement {
-        Statement::Delete(_) => "TRUNCATE removes all rows of a table.",
-        Statement::Update(_) | Statement::Merge(_) => {
-            "CREATE TABLE AS with the new values replaces a table."
-        }
-        Statement::Vacuum(_) => "Segments are sorted when they are written.",
-        _ => return Error::unsupported(format!("{command} is not supported")),
-    };
-    Error::unsupported(format!("{command} is not supported")).hint(hint)
+    Error::unsupported(format!("{} is not supported", statement.command()))
 }
 
 /// The types that a client asked for.

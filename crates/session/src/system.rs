@@ -16,6 +16,7 @@ mod series;
 mod stl;
 mod stv;
 mod svv;
+mod upkeep;
 
 use base::SqlType;
 use base::ids::Oid;
@@ -110,7 +111,7 @@ impl std::fmt::Debug for SystemRelation {
 
 /// Every system table.
 pub(crate) fn all() -> impl Iterator<Item = SystemRelation> {
-    let groups: [&'static [SystemTable]; 8] = [
+    let groups: [&'static [SystemTable]; 9] = [
         pg_relations::TABLES,
         pg_catalog::TABLES,
         keys::TABLES,
@@ -119,6 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = SystemRelation> {
         svv::TABLES,
         stv::TABLES,
         stl::TABLES,
+        upkeep::TABLES,
     ];
     groups.into_iter().flatten().zip(FIRST_SYSTEM_OID..).map(|(table, made)| {
         let oid = if table.fixed_oid == 0 { made } else { table.fixed_oid };

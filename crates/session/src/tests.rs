@@ -1,5 +1,6 @@
 //! Whole statements through a session over an in-memory store and an embedded engine.
 
+mod changes;
 mod tools;
 
 use std::sync::Arc;
@@ -14,6 +15,11 @@ use crate::{LeaderConfig, LeaderNode};
 
 /// A leader over a store of its own, with the users `admin` and `ann`.
 pub(crate) async fn leader() -> Arc<LeaderNode> {
+    leader_with(false).await
+}
+
+/// The same, with or without work in the background.
+pub(crate) async fn leader_with(auto_vacuum: bool) -> Arc<LeaderNode> {
     let store: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
     let catalog = Catalog::open(Arc::clone(&store), catalog::Options::default()).await.unwrap();
     let mut transaction = catalog.begin();
@@ -52,6 +58,7 @@ pub(crate) async fn leader() -> Arc<LeaderNode> {
         connections_max: 10,
         query_memory_bytes: None,
         nodes: 2,
+        auto_vacuum,
     };
     LeaderNode::start(catalog, engine, config).unwrap()
 }
@@ -204,7 +211,7 @@ async fn definitions_are_checked() {
         ("create table nosuch.t (a int)", SqlState::InvalidSchemaName),
         ("create table t (a int default 'x' || nope)", SqlState::UndefinedColumn),
         ("create schema pg_mine", SqlState::ReservedName),
-        ("delete from pg_class", SqlState::FeatureNotSupported),
+        ("delete from pg_class", SqlState::WrongObjectType),
         ("drop table pg_class", SqlState::InsufficientPrivilege),
     ];
     for (text, state) in cases {

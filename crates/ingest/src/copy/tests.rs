@@ -40,6 +40,7 @@ fn column(id: u32, name: &str, sql_type: SqlType) -> Column {
         encode: None,
         case_insensitive: false,
         comment: None,
+        fill: None,
     }
 }
 

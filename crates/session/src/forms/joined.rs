@@ -1,11 +1,11 @@
 //! Correlated subqueries of one value over system tables as left joins.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
+use planner::{Editor, Reader, Tree, Walk};
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem,
-    SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
+    SetExpr, TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::{alias_of, is_system};
@@ -17,11 +17,12 @@ pub(super) fn join_subqueries(select: &mut Select, made: &mut usize) {
         return;
     }
     let mut finder = Finder { depth: 0, made, joins: Vec::new() };
+    // The editor gives no error.
     for item in &mut select.projection {
-        let _ = item.visit(&mut finder);
+        let _ = item.edit(&mut finder);
     }
     if let Some(selection) = &mut select.selection {
-        let _ = selection.visit(&mut finder);
+        let _ = selection.edit(&mut finder);
     }
     let joins = finder.joins;
     if joins.is_empty() {
@@ -54,20 +55,18 @@ struct Finder<'a> {
     joins: Vec<Join>,
 }
 
-impl VisitorMut for Finder<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+impl Editor for Finder<'_> {
+    fn query(&mut self, _: &mut Query) -> Walk {
         self.depth += 1;
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn after_query(&mut self, _: &mut Query) -> Walk {
         self.depth -= 1;
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn expr(&mut self, expr: &mut Expr) -> Walk {
         if self.depth == 0
             && let Expr::Subquery(query) = expr
             && let Some((value, join)) = simple(query, *self.made + 1)
@@ -76,7 +75,7 @@ impl VisitorMut for Finder<'_> {
             self.joins.push(join);
             *expr = value;
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 
@@ -117,10 +116,10 @@ fn simple(query: &Query, number: usize) -> Option<(Expr, Join)> {
     let mut tables = select.from.clone();
     let mut renamer = Renamer { names };
     let (mut value, mut condition) = (value.clone(), condition.clone());
-    let _ = VisitMut::visit(&mut value, &mut renamer);
-    let _ = VisitMut::visit(&mut condition, &mut renamer);
+    let _ = value.edit(&mut renamer);
+    let _ = condition.edit(&mut renamer);
     for table in &mut tables {
-        let _ = VisitMut::visit(table, &mut renamer);
+        let _ = table.edit(&mut renamer);
     }
     let mut tables = tables.into_iter();
     let mut chain = tables.next()?;
@@ -138,9 +137,8 @@ fn correlated(value: &Expr, condition: &Expr, names: &HashMap<String, Ident>) ->
         outer: bool,
         unfit: bool,
     }
-    impl Visitor for Names<'_> {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    impl Reader for Names<'_> {
+        fn expr(&mut self, expr: &Expr) -> Walk {
             match expr {
                 Expr::Identifier(name) => {
                     let word = matches!(name.value.to_lowercase().as_str(), "true" | "false");
@@ -172,12 +170,13 @@ fn correlated(value: &Expr, condition: &Expr, names: &HashMap<String, Ident>) ->
                 }
                 _ => {}
             }
-            ControlFlow::Continue(())
+            Ok(())
         }
     }
     let mut found = Names { own: names, outer: false, unfit: false };
-    let _ = value.visit(&mut found);
-    let _ = condition.visit(&mut found);
+    // The reader gives no error.
+    let _ = value.read(&mut found);
+    let _ = condition.read(&mut found);
     found.outer && !found.unfit
 }
 
@@ -186,28 +185,26 @@ struct Renamer {
     names: HashMap<String, Ident>,
 }
 
-impl VisitorMut for Renamer {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let Some(old) = alias_of(factor) else { return ControlFlow::Continue(()) };
+impl Editor for Renamer {
+    fn table_factor(&mut self, factor: &mut TableFactor) -> Walk {
+        let Some(old) = alias_of(factor) else { return Ok(()) };
         let Some(new) = self.names.get(&old.value.to_lowercase()) else {
-            return ControlFlow::Continue(());
+            return Ok(());
         };
         if let TableFactor::Table { alias, .. } = factor {
             let columns = alias.take().map(|alias| alias.columns).unwrap_or_default();
             *alias = Some(TableAlias { explicit: true, name: new.clone(), columns, at: None });
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn expr(&mut self, expr: &mut Expr) -> Walk {
         if let Expr::CompoundIdentifier(parts) = expr
             && let Some(first) = parts.first_mut()
             && let Some(new) = self.names.get(&first.value.to_lowercase())
         {
             *first = new.clone();
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }

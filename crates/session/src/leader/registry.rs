@@ -1,9 +1,9 @@
 //! The sessions that are open and what each is doing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use base::CancellationToken;
 use base::ids::{Oid, QueryId};
@@ -42,7 +42,19 @@ pub(crate) struct Activity {
     /// Start of the open transaction block.
     pub(crate) block_since_us: Option<i64>,
     pub(crate) block_failed: bool,
+    /// The id of the open transaction; 0 when there is none.
+    pub(crate) transaction: u64,
+    /// Tables that the open block has used.
+    pub(crate) tables: HashSet<Oid>,
     pub(crate) last: Last,
+}
+
+/// How long a session may do nothing, in milliseconds; 0 for ever.
+#[derive(Debug, Default)]
+pub(crate) struct IdleLimits {
+    pub(crate) session_ms: AtomicU64,
+    /// Within a transaction block.
+    pub(crate) block_ms: AtomicU64,
 }
 
 impl Activity {
@@ -76,6 +88,7 @@ pub(crate) struct SessionEntry {
     pub(crate) terminated: CancellationToken,
     pub(crate) application_name: Mutex<String>,
     pub(crate) activity: Mutex<Activity>,
+    pub(crate) idle_limits: IdleLimits,
 }
 
 impl SessionEntry {
@@ -98,6 +111,21 @@ impl SessionEntry {
     pub(crate) fn terminate(&self) {
         self.cancel();
         self.terminated.cancel();
+    }
+
+    /// Which limit of idleness the session has passed at `now_us`, if one.
+    pub(crate) fn idle_too_long(&self, now_us: i64) -> Option<&'static str> {
+        let activity = self.activity.lock();
+        if activity.running.is_some() {
+            return None;
+        }
+        let (limit, what) = match activity.block_since_us {
+            Some(_) => (&self.idle_limits.block_ms, "idle-in-transaction"),
+            None => (&self.idle_limits.session_ms, "idle-session"),
+        };
+        let limit_ms = limit.load(Ordering::Relaxed);
+        let idle_ms = u64::try_from(now_us - activity.last_change_us).unwrap_or(0) / 1_000;
+        (limit_ms > 0 && idle_ms >= limit_ms).then_some(what)
     }
 }
 

@@ -62,7 +62,8 @@ impl Setting {
 }
 
 const INT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
-const ZERO: Kind = Kind::Int { min: 0, max: 0 };
+/// Redshift's limit is twenty days.
+const IDLE_SECONDS: Kind = Kind::Int { min: 0, max: 1_728_000 };
 const ON_OFF: Kind = Kind::Bool;
 const LEVELS: Kind = Kind::OneOf(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning",
@@ -124,9 +125,23 @@ pub(crate) static TABLE: &[Setting] = &[
     setting("default_transaction_read_only", ON_OFF, "off", "Transactions cannot write."),
     setting("client_min_messages", LEVELS, "notice", "The least severe message sent."),
     setting("wlm_query_slot_count", Kind::Int { min: 1, max: 50 }, "1", SLOTS),
-    // Idle sessions are not ended: only 0, which says so, is taken.
-    setting("session_timeout", ZERO, "0", "Idle seconds before the session ends."),
-    setting("idle_in_transaction_session_timeout", ZERO, "0", "Idle limit."),
+    setting("lock_timeout", Kind::DurationMs, "0", "Longest wait for a table lock."),
+    setting("session_timeout", IDLE_SECONDS, "0", "Idle seconds before the session ends."),
+    setting("idle_session_timeout", Kind::DurationMs, "0", "Idle time of a session."),
+    setting(
+        "idle_in_transaction_session_timeout",
+        Kind::DurationMs,
+        "0",
+        "Idle time of a transaction block.",
+    ),
+    setting("auto_vacuum", ON_OFF, "on", "Tables are compacted and sorted in the background.")
+        .fixed(),
+    setting(
+        "analyze_threshold_percent",
+        Kind::Int { min: 0, max: 100 },
+        "10",
+        "Changed rows below which ANALYZE skips a table.",
+    ),
     setting("bytea_output", Kind::OneOf(&["hex"]), "hex", "How binary values are shown."),
     setting("intervalstyle", Kind::OneOf(&["postgres"]), "postgres", "How intervals are shown."),
     setting("lc_collate", Kind::Text, "C", "Strings sort by their bytes.").fixed(),

@@ -8,7 +8,7 @@ use base::{Error, Result, error, suggest};
 use catalog::{Op, PUBLIC_GRANTEE_OID, Privileges, User, UserChange, Verifiers};
 use sql::ast::{
     AlterUser, AlterUserAction, ConnectionLimit, CreateUser, DropUsers, Grant, GrantObjects,
-    Grantee, Ident, ObjectName, Revoke, SetValue, UserOption,
+    Grantee, Ident, Revoke, SetValue, UserOption,
 };
 
 use super::done;
@@ -17,6 +17,9 @@ use crate::login;
 use crate::privileges;
 use crate::relations::at;
 use crate::settings::Settings;
+
+/// Redshift's range of SESSION TIMEOUT, in seconds.
+const SESSION_TIMEOUT: std::ops::RangeInclusive<u32> = 60..=1_728_000;
 
 /// An object of GRANT: what may be granted on it and who owns it.
 struct Granted {
@@ -69,6 +72,9 @@ impl ClientSession {
                 Some(UserChange::SetCreateDb(create_db)) => user.create_db = create_db,
                 Some(UserChange::SetValidUntil(until)) => user.valid_until_us = until,
                 Some(UserChange::SetConnectionLimit(limit)) => user.connection_limit = limit,
+                Some(UserChange::SetSetting { name, value: Some(value) }) => {
+                    user.settings.insert(name, value);
+                }
                 _ => {}
             }
         }
@@ -103,14 +109,20 @@ impl ClientSession {
                 ConnectionLimit::Count(count) => Some(*count),
             }),
             UserOption::Login(true) | UserOption::SyslogAccess(false) => return Ok(None),
-            UserOption::SessionTimeout(None) => return Ok(None),
             UserOption::Login(false) => UserChange::SetVerifiers(Verifiers::default()),
             UserOption::SyslogAccess(true) => {
                 return Err(Error::unsupported("SYSLOG ACCESS UNRESTRICTED is not supported")
                     .hint("A superuser sees the rows of all users."));
             }
-            UserOption::SessionTimeout(Some(_)) => {
-                return Err(Error::unsupported("SESSION TIMEOUT is not supported"));
+            UserOption::SessionTimeout(seconds) => {
+                let (name, value) = ("session_timeout".to_owned(), seconds.map(|n| n.to_string()));
+                if seconds.is_some_and(|seconds| !SESSION_TIMEOUT.contains(&seconds)) {
+                    return Err(error!(
+                        InvalidParameterValue,
+                        "session timeout must be between 60 and 1728000 seconds"
+                    ));
+                }
+                UserChange::SetSetting { name, value }
             }
             UserOption::InGroups(_) => {
                 return Err(Error::unsupported("user groups are not supported"));
@@ -328,21 +340,6 @@ impl ClientSession {
         tracing::info!(pid, message, "statement cancelled by command");
         session.cancel();
         done("CANCEL")
-    }
-
-    /// LOCK: readers and writers never block each other here, so the lock is granted at once.
-    pub(crate) fn lock(&mut self, tables: &[ObjectName]) -> Result<Outcome> {
-        if self.work.block() != crate::transaction::Block::Explicit {
-            return Err(error!(
-                NoActiveSqlTransaction,
-                "LOCK TABLE may only be used in transaction blocks"
-            ));
-        }
-        for name in tables {
-            self.relation(name)?;
-        }
-        Err(Error::unsupported("LOCK TABLE is not supported")
-            .hint("Conflicting changes fail at COMMIT with SQLSTATE 40001."))
     }
 }
 

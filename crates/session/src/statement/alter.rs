@@ -1,15 +1,19 @@
 //! ALTER TABLE.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::client::{Outcome, Severity};
+use base::segment::Datum;
 use base::{Error, Result, SqlType, error};
 use catalog::{Op, Relation, Table, TableChange};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use sql::ast::{AlterTable, AlterTableAction, Ident};
 
 use super::create::found_table;
 use super::definition::{self, find_column};
-use super::done;
+use super::{constant, done};
 use crate::client::{ClientSession, Run};
 use crate::privileges;
 use crate::relations::{SessionRelations, at};
@@ -27,6 +31,12 @@ impl ClientSession {
         .or_else(|_| {
             privileges::owner(&context.user, relation.owner(), "relation", relation.name())
         })?;
+        if let [AlterTableAction::AppendFrom { source, fill }] = alter.actions.as_slice() {
+            let Relation::Table(table) = &relation else {
+                return Err(error!(WrongObjectType, "\"{}\" is not a table", relation.name()));
+            };
+            return self.append_from(table, source, *fill, run).await;
+        }
         for action in &alter.actions {
             // Each action sees what those before it did.
             let state = self.work.state(&self.leader.catalog);
@@ -193,17 +203,64 @@ impl ClientSession {
                 "ADD COLUMN of a NOT NULL column needs a default"
             )));
         }
-        if filled && column.default.is_some() {
-            return Err(fault(
-                Error::unsupported(
-                    "ADD COLUMN with a default is not supported on a table with rows",
-                )
-                .hint("Add the column without a default, or CREATE TABLE AS with the new column."),
-            ));
-        }
         self.check_defaults(&Table { columns: vec![column.clone()], ..Table::default() }).await?;
-        Ok(TableChange::AddColumn(column))
+        let fill = if filled { self.fill_value(&column).await.map_err(fault)? } else { None };
+        Ok(TableChange::AddColumn(catalog::Column { fill, ..column }))
     }
+}
+
+impl ClientSession {
+    /// The value that rows get which are older than the column: its default, once.
+    async fn fill_value(&mut self, column: &catalog::Column) -> Result<Option<Datum>> {
+        if column.default.is_none() {
+            return Ok(None);
+        }
+        let scope = self.scope(&[])?;
+        let table = Table { columns: vec![column.clone()], ..Table::default() };
+        let value = sql::on_big_stack(move || {
+            let nothing = LogicalPlanBuilder::empty(true).build();
+            let nothing = nothing.map_err(|e| sql::error_from_datafusion(e, ""))?;
+            let bound = scope.binder().assign(nothing, &table, &[])?;
+            let plan = bound.with_values(&[], &HashMap::new(), &scope.options)?;
+            let rows = constant::checked_rows(&plan, &table)?;
+            let value = rows.map(|rows| ScalarValue::try_from_array(rows.column(0), 0));
+            value.transpose().map_err(|e| sql::error_from_datafusion(e, ""))
+        })
+        .await?;
+        let refused = || {
+            Error::unsupported(format!(
+                "ADD COLUMN with this default for \"{}\" is not supported on a table with rows",
+                column.name
+            ))
+            .hint("Add the column without a default, then UPDATE it.")
+        };
+        let value = value.ok_or_else(refused)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        datum(&value).map(Some).ok_or_else(refused)
+    }
+}
+
+/// A value as statistics and fills have it.
+fn datum(value: &ScalarValue) -> Option<Datum> {
+    use ScalarValue as S;
+    Some(match value {
+        S::Boolean(Some(v)) => Datum::Int(i128::from(*v)),
+        S::Int16(Some(v)) => Datum::Int(i128::from(*v)),
+        S::Int32(Some(v)) | S::Date32(Some(v)) => Datum::Int(i128::from(*v)),
+        S::Int64(Some(v)) | S::Time64Microsecond(Some(v)) | S::TimestampMicrosecond(Some(v), _) => {
+            Datum::Int(i128::from(*v))
+        }
+        S::Decimal128(Some(v), ..) => Datum::Int(*v),
+        S::Float32(Some(v)) => Datum::Float(f64::from(*v)),
+        S::Float64(Some(v)) => Datum::Float(*v),
+        S::Utf8(Some(v)) | S::LargeUtf8(Some(v)) | S::Utf8View(Some(v)) => Datum::Text(v.clone()),
+        S::Binary(Some(v)) | S::LargeBinary(Some(v)) | S::BinaryView(Some(v)) => {
+            Datum::Bytes(v.clone())
+        }
+        _ => return None,
+    })
 }
 
 /// Only a VARCHAR may change its type, and only to a longer one.
@@ -236,8 +293,7 @@ fn refused(action: &AlterTableAction) -> Error {
                 .hint("Nullability is fixed when a column is made.")
         }
         AlterTableAction::AppendFrom { .. } => {
-            Error::unsupported("ALTER TABLE APPEND is not supported")
-                .hint("Use INSERT INTO ... SELECT.")
+            error!(SyntaxError, "ALTER TABLE APPEND stands alone")
         }
         _ => Error::unsupported("this ALTER TABLE action is not supported"),
     }

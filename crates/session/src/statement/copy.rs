@@ -115,7 +115,7 @@ impl ClientSession {
         fills: &[(base::ids::ColumnId, IdentityFill)],
         run: &Run,
     ) -> Result<Outcome> {
-        self.work.wrote(&copied.written.segments);
+        self.wrote(&copied.written.segments);
         self.load_errors = copied.errors;
         run.count(copied.rows);
         for notice in copied.notices {

@@ -194,6 +194,7 @@ impl ClientSession {
         if !fresh.bound.parameters.is_empty() {
             return Err(error!(UndefinedParameter, "CREATE TABLE AS cannot have parameters"));
         }
+        self.note_reads(&fresh.bound.relations);
         let mut definition = Definition::new(self.blank(&context, target));
         if create.columns.len() > fresh.columns.len() {
             return Err(error!(
@@ -208,14 +209,14 @@ impl ClientSession {
         let mut table = definition.finish(&create.attributes)?;
         if table.distribution.declared == catalog::DistStyle::Auto {
             table.distribution.effective =
-                super::insert::style_for(&context.state, &fresh.bound.relations, 0);
+                super::layout::style_for(&context.state, &fresh.bound.relations, 0);
         }
         let oid = table.oid;
         self.apply(Op::CreateTable(table))?;
         if !create.with_data {
             return done("SELECT");
         }
-        let options = self.scope(&[])?.options;
+        let options = self.execution_options()?;
         let plan = fresh.bound.with_values(&[], &options)?;
         let rows = self.fill(oid, plan, run).await?;
         run.count(rows);
@@ -307,6 +308,7 @@ fn result_column(table: &Table, name: &str, sql_type: SqlType) -> Result<Column>
         encode: None,
         case_insensitive: false,
         comment: None,
+        fill: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use base::client::{BatchStream, Column, Outcome, Severity};
+use base::client::{BatchStream, Column, Outcome};
 use base::{Result, error};
 use futures::{StreamExt, stream};
 use sql::ast::{DeclareCursor, Fetch, FetchCount, Ident};
@@ -75,9 +75,10 @@ impl ClientSession {
             ));
         }
         let fresh = self.bind_query(&declare.query, &[]).await?;
+        self.note_reads(&fresh.bound.relations);
         let columns = Arc::clone(&fresh.columns);
         // The cursor outlives the statement that declares it, and so does its token.
-        let options = self.scope(&[])?.options;
+        let options = self.execution_options()?;
         let plan = fresh.bound.with_values(&[], &options)?;
         let batches = self.stream_detached(plan, run).await?;
         let rows = Remaining { batches: Some(batches), rest: VecDeque::new() };
@@ -157,31 +158,5 @@ impl ClientSession {
             }
         }
         done("CLOSE CURSOR")
-    }
-
-    pub(crate) fn begin(&mut self, begin: &sql::ast::Begin) -> Result<Outcome> {
-        let read_only = begin.modes.read_only;
-        if !self.work.begin(&self.settings, read_only) {
-            let warning =
-                error!(ActiveSqlTransaction, "there is already a transaction in progress");
-            self.notice(Severity::Warning, warning);
-        }
-        done("BEGIN")
-    }
-
-    /// COMMIT or ROLLBACK.
-    pub(crate) async fn end_block(&mut self, statement: &sql::Statement) -> Result<Outcome> {
-        let block = self.work.block();
-        if matches!(block, Block::None | Block::Implicit) {
-            let warning = error!(NoActiveSqlTransaction, "there is no transaction in progress");
-            self.notice(Severity::Warning, warning);
-        }
-        let commits = matches!(statement, sql::Statement::Commit);
-        if commits && block != Block::Failed {
-            self.commit().await?;
-            return done("COMMIT");
-        }
-        self.roll_back();
-        done("ROLLBACK")
     }
 }

@@ -102,10 +102,7 @@ impl ClientSession {
             None => context.user.oid,
         };
         let isolation = match create.snapshot_isolation {
-            Some(false) => {
-                return Err(Error::unsupported("ISOLATION LEVEL SERIALIZABLE is not supported")
-                    .hint("Databases use SNAPSHOT isolation."));
-            }
+            Some(false) => Isolation::Serializable,
             _ => Isolation::Snapshot,
         };
         let (oid, public_schema) = (self.new_oid(), self.new_oid());
@@ -157,17 +154,35 @@ impl ClientSession {
             AlterDatabaseAction::ConnectionLimit(connections) => {
                 DatabaseChange::SetConnectionLimit(limit(*connections))
             }
-            AlterDatabaseAction::CaseInsensitive(false)
-            | AlterDatabaseAction::SnapshotIsolation(true) => return done("ALTER DATABASE"),
+            AlterDatabaseAction::CaseInsensitive(false) => return done("ALTER DATABASE"),
             AlterDatabaseAction::CaseInsensitive(true) => {
                 return Err(Error::unsupported("COLLATE CASE_INSENSITIVE is not supported"));
             }
-            AlterDatabaseAction::SnapshotIsolation(false) => {
-                return Err(Error::unsupported("ISOLATION LEVEL SERIALIZABLE is not supported"));
+            AlterDatabaseAction::SnapshotIsolation(snapshot) => {
+                self.alone_in(&database)?;
+                DatabaseChange::SetIsolation(match snapshot {
+                    true => Isolation::Snapshot,
+                    false => Isolation::Serializable,
+                })
             }
         };
         self.apply(Op::AlterDatabase { database: database.oid, change })?;
         done("ALTER DATABASE")
+    }
+
+    /// Transactions of two levels at once would not be serializable: nobody else may be there.
+    fn alone_in(&self, database: &Database) -> Result<()> {
+        let others = self.leader.sessions().into_iter().filter(|session| {
+            session.database_oid == database.oid && session.process_id != self.entry.process_id
+        });
+        match others.count() {
+            0 => Ok(()),
+            count => Err(error!(
+                ObjectInUse,
+                "database \"{}\" is being accessed by other users", database.name
+            )
+            .detail(format!("There are {count} other sessions using the database."))),
+        }
     }
 
     pub(crate) fn drop_database(&mut self, drop: &DropDatabase) -> Result<Outcome> {

@@ -258,6 +258,7 @@ pub(crate) fn column(def: &ColumnDef, id: ColumnId, others: &[Column]) -> Result
         encode,
         case_insensitive: collation(def)?,
         comment: None,
+        fill: None,
     })
 }
 

@@ -119,10 +119,13 @@ impl ClientSession {
         privileges::on_relation(&context.state, &context.user, &relation, wanted)?;
         self.apply(Op::RemoveAllSegments { table: table.oid })?;
         // TRUNCATE commits at once, as documented, also inside a block.
-        if self.work.block() == crate::transaction::Block::Explicit {
-            let settings = self.settings.clone();
-            self.commit().await?;
+        let explicit = self.work.block() == crate::transaction::Block::Explicit;
+        let settings = self.settings.clone();
+        self.commit().await?;
+        if explicit {
             self.work.begin(&settings, None);
+        } else {
+            self.work.enter(&settings);
         }
         done("TRUNCATE TABLE")
     }

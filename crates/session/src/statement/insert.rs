@@ -5,75 +5,119 @@ use std::sync::Arc;
 
 use base::client::{Outcome, Value};
 use base::ids::{ColumnId, Oid};
-use base::{Result, SqlType, error};
-use catalog::{
-    DistStyle, Distribution, IdentityNext, Op, Privileges, Relation, SortKey, State, Table,
-    TableChange,
-};
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use base::segment::Segment;
+use base::{Result, SqlState, SqlType, error};
+use catalog::{IdentityNext, Op, Privileges, Relation, Table};
+use datafusion::logical_expr::LogicalPlan;
 use sql::ast::Insert;
-use sql::{BoundInsert, InsertTarget, RelationUse};
+use sql::{BoundInsert, InsertTarget};
 
 use super::create::found_table;
-use super::done;
-use crate::client::{ClientSession, Run};
+use super::layout::style_for;
+use super::{constant, done};
+use crate::client::{ClientSession, Parsed, Run};
+use crate::planning::asks_leader;
 use crate::privileges;
+use crate::relations::SessionRelations;
+use crate::settings::Settings;
+use crate::system::SystemContext;
 
-/// A DISTSTYLE AUTO table stays ALL up to this many rows: small enough that a copy on each node
-/// costs less than moving the other side of a join.
-const AUTO_ALL_ROWS_MAX: u64 = 100_000;
+/// The bounds of a statement that is bound where it arrives.
+const FLAT_BYTES: usize = 1_024;
+const FLAT_LEVELS: usize = 40;
+const FLAT_WORDS: usize = 10;
 
-/// The style in which an empty AUTO table starts, from the size of what it is filled from.
-pub(crate) fn style_for(state: &State, uses: &[RelationUse], at_least: u64) -> DistStyle {
-    let sizes = uses.iter().map(|used| state.table_rows(used.oid));
-    if sizes.max().unwrap_or(0).max(at_least) > AUTO_ALL_ROWS_MAX {
-        DistStyle::Even
-    } else {
-        DistStyle::All
+/// A bound INSERT with what it was bound under.
+#[derive(Clone)]
+pub(crate) struct KnownInsert {
+    table: Arc<Table>,
+    pub(crate) bound: BoundInsert,
+    types: Vec<SqlType>,
+    settings: Arc<Settings>,
+}
+
+impl Parsed {
+    /// Keeps an INSERT of values for its executions. One that reads something, or that asks the
+    /// leader, is bound to one state of the catalog and not kept.
+    pub(crate) fn keep_insert(&self, known: KnownInsert) {
+        let lasting = known_rows(&known.bound.plan).is_some()
+            && known.bound.relations.is_empty()
+            && !asks_leader(&known.bound.plan);
+        *self.insert.lock() = lasting.then_some(known);
     }
 }
 
-impl ClientSession {
-    pub(crate) async fn insert_parameters(
-        &mut self,
-        insert: &Insert,
-        wanted: &[SqlType],
-    ) -> Result<Vec<SqlType>> {
-        let (_, bound) = self.bind_insert(insert, wanted).await?;
-        Ok(bound.parameters)
-    }
+fn may_insert(context: &SystemContext, table: &Arc<Table>) -> Result<()> {
+    let relation = Relation::Table(Arc::clone(table));
+    privileges::on_relation(&context.state, &context.user, &relation, Privileges::INSERT)
+}
 
-    async fn bind_insert(
+impl ClientSession {
+    pub(crate) async fn bind_insert(
         &mut self,
         insert: &Insert,
         wanted: &[SqlType],
-    ) -> Result<(Arc<Table>, BoundInsert)> {
+    ) -> Result<KnownInsert> {
         let scope = self.scope(wanted)?;
         let insert = insert.clone();
-        sql::on_big_stack(move || {
+        let types = wanted.to_vec();
+        let found = found_table(&scope.relations, &insert.table).ok();
+        let flat = is_flat(insert.source.text())
+            && found.is_some_and(|table| {
+                let mut defaults = table.columns.iter().filter_map(|one| one.default.as_deref());
+                defaults.all(is_flat)
+            });
+        let bind = move || {
             let table = found_table(&scope.relations, &insert.table)?;
             let context = scope.context();
-            let relation = Relation::Table(Arc::clone(&table));
-            let (state, user) = (&context.state, &context.user);
-            privileges::on_relation(state, user, &relation, Privileges::INSERT)?;
+            may_insert(context, &table)?;
             let target = InsertTarget { table: Arc::clone(&table) };
             let bound = scope.binder().insert(&insert, &target)?;
-            privileges::on_uses(state, user, &bound.relations)?;
-            Ok((table, bound))
-        })
-        .await
+            privileges::on_uses(&context.state, &context.user, &bound.relations)?;
+            let settings = Arc::clone(&context.settings);
+            Ok(KnownInsert { table, bound, types, settings })
+        };
+        // A thread of its own would take longer to start than a few values to bind.
+        if flat { bind() } else { sql::on_big_stack(bind).await }
+    }
+
+    /// The bound form of an INSERT that was bound before, if it still holds.
+    fn known_insert(
+        &mut self,
+        insert: &Insert,
+        parsed: &Parsed,
+        exact: &[SqlType],
+    ) -> Result<Option<KnownInsert>> {
+        let Some(known) = parsed.insert.lock().clone() else { return Ok(None) };
+        let context = self.context()?;
+        let engine = Arc::clone(&self.leader.engine);
+        let relations = SessionRelations { context: Arc::clone(&context), engine };
+        let table = found_table(&relations, &insert.table)?;
+        may_insert(&context, &table)?;
+        let holds = Arc::ptr_eq(&table, &known.table)
+            && known.types == exact
+            && *known.settings == *context.settings;
+        Ok(holds.then_some(known))
     }
 
     pub(crate) async fn insert(
         &mut self,
         insert: &Insert,
-        wanted: &[SqlType],
+        parsed: &Parsed,
         values: Vec<Value>,
         run: &Run,
     ) -> Result<Outcome> {
-        let exact = super::exact_types(wanted, &values);
-        let (table, bound) = self.bind_insert(insert, &exact).await?;
+        let exact = super::exact_types(&parsed.wanted, &values);
+        let known = match self.known_insert(insert, parsed, &exact)? {
+            Some(known) => known,
+            None => {
+                let known = self.bind_insert(insert, &exact).await?;
+                parsed.keep_insert(known.clone());
+                known
+            }
+        };
+        let KnownInsert { table, bound, .. } = known;
+        self.note_reads(&bound.relations);
         let state = self.work.state(&self.leader.catalog);
         let table = self.start_style(table, style_for(&state, &bound.relations, 0))?;
         let rows = self.write_bound(&table, bound, &values, run).await?;
@@ -109,11 +153,14 @@ impl ClientSession {
         run: &Run,
     ) -> Result<u64> {
         let numbers = self.identities(table, &bound)?;
-        let options = self.scope(&[])?.options;
+        let options = self.execution_options()?;
         let first: HashMap<ColumnId, i64> =
             numbers.iter().map(|(column, number)| (*column, number.0)).collect();
         let plan = bound.with_values(values, &first, &options)?;
-        let written = self.write(plan, table, run).await?;
+        let written = match self.write_inline(&plan, table, run)? {
+            Some(written) => written,
+            None => self.write(plan, table, run).await?,
+        };
         let identity_next = numbers
             .into_iter()
             .map(|(column, (first, reserved))| {
@@ -151,6 +198,36 @@ impl ClientSession {
         Ok(numbers)
     }
 
+    /// Few rows that the statement itself spells out stay in the commit log: no compute node
+    /// takes part and no file is written. `None` where a plan is more than that.
+    fn write_inline(
+        &mut self,
+        plan: &LogicalPlan,
+        table: &Arc<Table>,
+        run: &Run,
+    ) -> Result<Option<exec::Written>> {
+        if known_rows(plan).is_none_or(|rows| rows > exec::INLINE_ROWS_MAX as u64) {
+            return Ok(None);
+        }
+        let Some(batch) = constant::rows(plan, table) else { return Ok(None) };
+        let target = self.write_target(table, run);
+        run.planned();
+        match self.leader.engine.inline_segments(&[batch], &target) {
+            Ok(segments) => {
+                let rows = segments.iter().map(|segment| segment.rows).sum();
+                self.leader.upkeep.touched(table.oid);
+                Ok(Some(exec::Written { segments, rows }))
+            }
+            Err(error) if error.sqlstate() == SqlState::ProgramLimitExceeded => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers the files of segments, for an abort.
+    pub(crate) fn wrote(&mut self, segments: &[Segment]) {
+        self.work.wrote(segments.iter().flat_map(Segment::paths));
+    }
+
     /// Writes a plan's rows as segments of a table; the files are remembered for an abort.
     pub(crate) async fn write(
         &mut self,
@@ -165,7 +242,7 @@ impl ClientSession {
         let input = exec::WriteInput::Plan(plan);
         let engine = Arc::clone(&self.leader.engine);
         let written = engine.write(input, &target, &query).await?;
-        self.work.wrote(&written.segments);
+        self.wrote(&written.segments);
         Ok(written)
     }
 
@@ -181,93 +258,19 @@ impl ClientSession {
             identity: Vec::new(),
         }
     }
+}
 
-    /// Gives an empty AUTO table the style that suits what comes.
-    pub(crate) fn start_style(
-        &mut self,
-        table: Arc<Table>,
-        style: DistStyle,
-    ) -> Result<Arc<Table>> {
-        let state = self.work.state(&self.leader.catalog);
-        let Distribution { declared, effective } = table.distribution;
-        if declared != DistStyle::Auto || effective == style || state.table_rows(table.oid) > 0 {
-            return Ok(table);
-        }
-        let change = TableChange::SetDistribution(Distribution { declared, effective: style });
-        self.apply(Op::AlterTable { table: table.oid, change })?;
-        self.reread(table.oid)
-    }
-
-    fn reread(&mut self, oid: Oid) -> Result<Arc<Table>> {
-        match self.work.state(&self.leader.catalog).relation_by_oid(oid) {
-            Some(Relation::Table(table)) => Ok(table),
-            _ => Err(error!(UndefinedTable, "the table is gone")),
-        }
-    }
-
-    /// Turns an AUTO table that outgrew ALL into EVEN, in the same transaction.
-    pub(crate) async fn outgrow(&mut self, oid: Oid, run: &Run) -> Result<()> {
-        let table = self.reread(oid)?;
-        let rows = self.work.state(&self.leader.catalog).table_rows(oid);
-        let Distribution { declared, effective } = table.distribution;
-        if declared != DistStyle::Auto || effective != DistStyle::All || rows <= AUTO_ALL_ROWS_MAX {
-            return Ok(());
-        }
-        let change =
-            TableChange::SetDistribution(Distribution { declared, effective: DistStyle::Even });
-        self.rewrite(&table, change, run).await
-    }
-
-    /// ALTER DISTSTYLE and ALTER DISTKEY.
-    pub(crate) async fn redistribute(
-        &mut self,
-        table: &Arc<Table>,
-        mut to: Distribution,
-        run: &Run,
-    ) -> Result<()> {
-        let rows = self.work.state(&self.leader.catalog).table_rows(table.oid);
-        if to.declared == DistStyle::Auto {
-            let large = rows > AUTO_ALL_ROWS_MAX;
-            to.effective = if large { DistStyle::Even } else { DistStyle::All };
-        }
-        self.rewrite(table, TableChange::SetDistribution(to), run).await
-    }
-
-    /// ALTER SORTKEY.
-    pub(crate) async fn resort(
-        &mut self,
-        table: &Arc<Table>,
-        to: SortKey,
-        run: &Run,
-    ) -> Result<()> {
-        self.rewrite(table, TableChange::SetSortKey(to), run).await
-    }
-
-    /// Changes a table's layout and writes its rows again under the new one.
-    async fn rewrite(&mut self, table: &Arc<Table>, change: TableChange, run: &Run) -> Result<()> {
-        let segments = self.work.state(&self.leader.catalog).segments(table.oid);
-        let rows = !segments.is_empty();
-        let old = self.leader.engine.table(Arc::clone(table), segments);
-        self.apply(Op::AlterTable { table: table.oid, change })?;
-        if !rows {
-            return Ok(());
-        }
-        let plan = LogicalPlanBuilder::scan("rows", provider_as_source(old), None)
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(|e| sql::error_from_datafusion(e, ""))?;
-        let new = self.reread(table.oid)?;
-        let mut target = self.write_target(&new, run);
-        target.prefix.push_str("-rewrite");
-        let mut query = self.query_context(run);
-        query.retry_reads = false;
-        let input = exec::WriteInput::Plan(plan);
-        let engine = Arc::clone(&self.leader.engine);
-        let written = engine.write(input, &target, &query).await?;
-        self.work.wrote(&written.segments);
-        self.apply(Op::RemoveAllSegments { table: table.oid })?;
-        let (table, segments) = (table.oid, written.segments);
-        self.apply(Op::AddSegments { table, segments, identity_next: Vec::new() })
-    }
+/// True for a short text without a query in which nothing can be nested deep: what nests is a
+/// parenthesis, an operator or one of a few words.
+fn is_flat(text: &str) -> bool {
+    let nests = |byte: &u8| matches!(byte, b'(' | b'[' | b'+' | b'-' | b'~' | b'@' | b'!' | b'|');
+    let word = |word: &[u8]| {
+        text.as_bytes().windows(word.len()).filter(|part| part.eq_ignore_ascii_case(word)).count()
+    };
+    text.len() <= FLAT_BYTES
+        && text.bytes().filter(|byte| nests(byte)).count() <= FLAT_LEVELS
+        && word(b"select") == 0
+        && word(b"not") + word(b"case") + word(b"and") + word(b"or") <= FLAT_WORDS
 }
 
 /// The number of rows that a plan gives, when its text says so: VALUES.
@@ -283,7 +286,7 @@ fn known_rows(plan: &LogicalPlan) -> Option<u64> {
 }
 
 /// The identity value after `rows` of them.
-fn after(table: &Table, column: ColumnId, first: i64, rows: u64) -> Result<i64> {
+pub(super) fn after(table: &Table, column: ColumnId, first: i64, rows: u64) -> Result<i64> {
     let identity = table.column_by_id(column).and_then(|column| column.identity);
     let step = identity.map_or(1, |identity| identity.step);
     i64::try_from(rows)
@@ -291,4 +294,17 @@ fn after(table: &Table, column: ColumnId, first: i64, rows: u64) -> Result<i64> 
         .and_then(|rows| rows.checked_mul(step))
         .and_then(|distance| first.checked_add(distance))
         .ok_or_else(|| error!(NumericValueOutOfRange, "the identity column has run out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_flat;
+
+    #[test]
+    fn a_flat_statement_is_short_and_nests_little() {
+        assert!(is_flat("insert into t values (1, 'a'), (2, upper('b'))"));
+        assert!(!is_flat(&format!("insert into t values ({}1)", "-".repeat(100))));
+        assert!(!is_flat(&format!("insert into t values ({}true)", "not ".repeat(50))));
+        assert!(!is_flat(&format!("insert into t values ('{}')", "x".repeat(2_000))));
+    }
 }

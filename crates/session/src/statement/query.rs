@@ -26,8 +26,9 @@ impl ClientSession {
             Some(fresh) => fresh,
             None => self.bind_query(query, &exact).await?,
         };
+        self.note_reads(&fresh.bound.relations);
         let columns = Arc::clone(&fresh.columns);
-        let options = self.scope(wanted)?.options;
+        let options = self.execution_options()?;
         let plan = fresh.bound.with_values(&values, &options)?;
         let batches = self.stream(plan, run).await?;
         Ok(Outcome::Rows { columns, batches, verb: "SELECT", counted: true })

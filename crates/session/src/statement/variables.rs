@@ -2,7 +2,7 @@
 
 use base::client::{Outcome, Severity};
 use base::{Result, error};
-use sql::ast::{Isolation, Reset, Set, SetValue, SetWhat, TransactionModes};
+use sql::ast::{Reset, Set, SetValue, SetWhat, TransactionModes};
 
 use super::done;
 use crate::client::ClientSession;
@@ -24,12 +24,7 @@ impl ClientSession {
                 self.set_session_authorization(name.as_deref())?;
             }
             SetWhat::SessionCharacteristics(modes) => self.set_characteristics(modes)?,
-            SetWhat::Transaction(modes) => {
-                if let Some(read_only) = modes.read_only {
-                    self.work.set_read_only(read_only);
-                }
-                self.note_isolation(modes.isolation);
-            }
+            SetWhat::Transaction(modes) => self.set_transaction(modes)?,
         }
         done("SET")
     }
@@ -54,7 +49,7 @@ impl ClientSession {
             .map_err(|error| crate::relations::at(error, position))?;
         if name.eq_ignore_ascii_case("transaction_read_only") {
             let read_only = self.settings.flag("transaction_read_only");
-            self.work.set_read_only(read_only);
+            self.work.set_read_only(read_only)?;
         }
         self.report(report.into_iter().collect());
         if name.eq_ignore_ascii_case("wlm_query_slot_count") {
@@ -65,15 +60,6 @@ impl ClientSession {
             self.notice(Severity::Notice, notice);
         }
         Ok(())
-    }
-
-    /// All levels give snapshot isolation; who asks for more is told.
-    fn note_isolation(&mut self, isolation: Option<Isolation>) {
-        if isolation == Some(Isolation::Serializable) {
-            let notice =
-                error!(Warning, "transactions use snapshot isolation, which allows write skew");
-            self.notice(Severity::Notice, notice);
-        }
     }
 
     fn set_characteristics(&mut self, modes: &TransactionModes) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use base::SqlType::{
     self, AclItemArray, BigInt, Boolean, Int2Vector, Integer, Name, Oid as OidType, OidArray,
-    QuotedChar, Real, SmallInt, Text, TextArray, Timestamp, TimestampTz, Xid,
+    QuotedChar, Real, SmallInt, Text, TextArray, Timestamp,
 };
 
 use super::builder::row;
@@ -56,7 +56,6 @@ pub(crate) static TABLES: &[SystemTable] = &[
     none("pg_extension", 3079, EXTENSION),
     none("pg_external_schema", 0, EXTERNAL_SCHEMA),
     none("pg_library", 0, &[("name", Name), ("language_oid", OidType), ("owner", OidType)]),
-    none("pg_locks", 0, LOCKS),
     none("pg_prepared_statements", 0, &[("name", Text), ("statement", Text)]),
     none_view("pg_rules", RULES),
     none_view("pg_stats", STATS),
@@ -190,16 +189,6 @@ const EXTENSION: Columns =
     &[("oid", OidType), ("extname", Name), ("extowner", OidType), ("extnamespace", OidType)];
 const EXTERNAL_SCHEMA: Columns =
     &[("esoid", OidType), ("eskind", SmallInt), ("esdbname", Text), ("esoptions", Text)];
-const LOCKS: Columns = &[
-    ("locktype", Text),
-    ("relation", OidType),
-    ("database", OidType),
-    ("transaction", Xid),
-    ("pid", Integer),
-    ("mode", Text),
-    ("granted", Boolean),
-    ("query_start", TimestampTz),
-];
 const RULES: Columns =
     &[("schemaname", Name), ("tablename", Name), ("rulename", Name), ("definition", Text)];
 const STATS: Columns = &[

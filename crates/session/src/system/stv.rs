@@ -5,6 +5,7 @@ use base::SqlType::{self, BigInt, Char, Integer, Text, Timestamp};
 use super::builder::{NULL, row};
 use super::context::SystemContext;
 use super::{Rows, Space, SystemTable};
+use crate::leader::compaction;
 use crate::leader::history::{Ending, cut};
 
 pub(crate) static TABLES: &[SystemTable] = &[
@@ -15,8 +16,6 @@ pub(crate) static TABLES: &[SystemTable] = &[
     view("stv_load_state", LOAD_STATE, load_state),
     view("pg_stat_progress_copy", PROGRESS_COPY, progress_copy),
     view("stv_tbl_perm", TBL_PERM, tbl_perm),
-    view("stv_locks", LOCKS, |_| Rows::new()),
-    view("svv_transactions", TRANSACTIONS, transactions),
     view("stv_node_storage_capacity", STORAGE, storage),
 ];
 
@@ -92,7 +91,9 @@ fn sessions(context: &SystemContext) -> Rows {
     sessions
         .filter(|session| context.may_see(session.user_oid))
         .map(|session| {
-            row![session.started_us, session.process_id, &session.user, &session.database, 0i32]
+            let timeout = &session.idle_limits.session_ms;
+            let seconds = timeout.load(std::sync::atomic::Ordering::Relaxed).div_ceil(1_000);
+            row![session.started_us, session.process_id, &session.user, &session.database, seconds]
         })
         .collect()
 }
@@ -257,16 +258,22 @@ fn tbl_perm(context: &SystemContext) -> Rows {
         for segment in context.state.segments(table.oid).iter() {
             // The one copy of a DISTSTYLE ALL table is shown under Redshift's number for it.
             let slice = segment.slice.map_or(6_411, |slice| i32::from(slice.0));
-            let entry = by_slice.entry(slice).or_insert((0u64, 0u64));
-            *entry = (entry.0 + segment.rows, entry.1 + segment.bytes);
+            by_slice.entry(slice).or_insert_with(Vec::new).push(std::sync::Arc::clone(segment));
         }
-        for (slice, (count, bytes)) in by_slice {
+        for (slice, segments) in by_slice {
+            let count: u64 = segments.iter().map(|segment| segment.rows).sum();
+            let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+            let live: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
+            let sorted = match table.sort_key.columns() {
+                [] => 0,
+                _ => live.saturating_sub(compaction::unsorted_rows(table, &segments)),
+            };
             rows.push(row![
                 slice,
                 table.oid,
                 &table.name,
                 count,
-                count,
+                sorted,
                 i32::from(table.temporary.is_some()),
                 context.database.oid,
                 0i32,
@@ -276,51 +283,6 @@ fn tbl_perm(context: &SystemContext) -> Rows {
                 bytes.div_ceil(1 << 20),
             ]);
         }
-    }
-    rows
-}
-
-const LOCKS: Columns = &[
-    ("table_id", BigInt),
-    ("last_commit", Timestamp),
-    ("last_update", Timestamp),
-    ("lock_owner", BigInt),
-    ("lock_owner_pid", BigInt),
-    ("lock_owner_start_ts", Timestamp),
-    ("lock_owner_end_ts", Timestamp),
-    ("lock_status", Char(22)),
-];
-
-const TRANSACTIONS: Columns = &[
-    ("txn_owner", Text),
-    ("txn_db", Text),
-    ("xid", BigInt),
-    ("pid", Integer),
-    ("txn_start", Timestamp),
-    ("lock_mode", Text),
-    ("lockable_object_type", Text),
-    ("relation", Integer),
-    ("granted", SqlType::Boolean),
-];
-
-fn transactions(context: &SystemContext) -> Rows {
-    let mut rows = Rows::new();
-    for session in context.leader.sessions() {
-        let activity = session.activity();
-        let running = activity.running.as_ref();
-        let since = activity.block_since_us.or(running.map(|running| running.started_us));
-        let Some(since) = since.filter(|_| context.may_see(session.user_oid)) else { continue };
-        rows.push(row![
-            &session.user,
-            &session.database,
-            running.map(|running| running.transaction),
-            session.process_id,
-            since,
-            "ExclusiveLock",
-            "transactionid",
-            NULL,
-            true,
-        ]);
     }
     rows
 }

@@ -9,6 +9,7 @@ use super::builder::{Cell, NULL, row};
 use super::context::{SystemContext, dist_style_text, encoding_name};
 use super::information_schema::{table_type, type_parts, visible, yes_no};
 use super::{Rows, Space, SystemTable};
+use crate::leader::compaction;
 
 pub(crate) static TABLES: &[SystemTable] = &[
     view("svv_tables", SVV_TABLES, svv_tables),
@@ -162,7 +163,9 @@ fn table_info(context: &SystemContext) -> Rows {
 }
 
 fn table_info_row(context: &SystemContext, table: &Table) -> Vec<Cell> {
-    let rows = context.state.table_rows(table.oid);
+    let segments = context.state.segments(table.oid);
+    let live = context.state.table_rows(table.oid);
+    let gone = compaction::deleted_rows(&segments);
     let bytes = context.state.table_bytes(table.oid);
     let first = table.sort_key.columns().first().and_then(|id| table.column_by_id(*id));
     let encoded = table.columns.iter().any(|column| encoding_name(column, false) != "none");
@@ -170,6 +173,8 @@ fn table_info_row(context: &SystemContext, table: &Table) -> Vec<Cell> {
         Varchar(n) => Some(n),
         _ => None,
     });
+    // Only a table with a sort key can be unsorted.
+    let unsorted = first.map(|_| hundredths(compaction::unsorted_rows(table, &segments), live));
     row![
         &context.database.name,
         context.namespace_name(table.schema),
@@ -184,37 +189,32 @@ fn table_info_row(context: &SystemContext, table: &Table) -> Vec<Cell> {
         bytes.div_ceil(1 << 20),
         NULL,
         0i32,
-        unsorted(context, table).map(Cell::Decimal).unwrap_or(Cell::Null),
-        Cell::Decimal(0),
-        Cell::Decimal(i128::from(rows)),
+        unsorted,
+        // Statistics come with each segment and wear off with the rows that it loses.
+        hundredths(gone, live + gone),
+        Cell::Decimal(i128::from(live + gone)),
         NULL,
-        skew(context, table).map(Cell::Decimal).unwrap_or(Cell::Null),
-        Cell::Decimal(i128::from(rows)),
+        skew(&segments).map(Cell::Decimal).unwrap_or(Cell::Null),
+        Cell::Decimal(i128::from(live)),
         NULL,
         NULL,
         table.created_us,
     ]
 }
 
-/// Percent of rows outside the sorted region, times 100: every segment after the first of its
-/// slice is a sorted run of its own.
-fn unsorted(context: &SystemContext, table: &Table) -> Option<i128> {
-    if table.sort_key.columns().is_empty() {
-        return None;
+/// A share in percent, with two digits.
+fn hundredths(part: u64, whole: u64) -> Cell {
+    if whole == 0 {
+        return Cell::Decimal(0);
     }
-    let segments = context.state.segments(table.oid);
-    let total: u64 = segments.iter().map(|segment| segment.rows).sum();
-    let mut first = std::collections::HashSet::new();
-    let rest = segments.iter().filter(|segment| !(segment.sorted && first.insert(segment.slice)));
-    let loose: u64 = rest.map(|segment| segment.rows).sum();
-    (total > 0).then(|| i128::from(loose) * 10_000 / i128::from(total))
+    Cell::Decimal(i128::from(part) * 10_000 / i128::from(whole))
 }
 
 /// Rows of the fullest slice over those of the emptiest, times 100.
-fn skew(context: &SystemContext, table: &Table) -> Option<i128> {
+fn skew(segments: &[std::sync::Arc<base::segment::Segment>]) -> Option<i128> {
     let mut by_slice = std::collections::BTreeMap::new();
-    for segment in context.state.segments(table.oid).iter() {
-        *by_slice.entry(segment.slice?).or_insert(0u64) += segment.rows;
+    for segment in segments {
+        *by_slice.entry(segment.slice?).or_insert(0u64) += segment.live_rows();
     }
     let most = by_slice.values().max()?;
     let least = by_slice.values().min().filter(|rows| **rows > 0)?;

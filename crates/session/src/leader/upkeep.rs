@@ -1,0 +1,315 @@
+//! Background work of the leader: sessions that are idle for too long end, rows that came in
+//! drops are put together, deleted rows go, sort orders are restored.
+//!
+//! Owns one task and one bounded queue. It never makes a reader or writer wait: it works on
+//! snapshots and gives way wherever somebody else is at a table.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::CancellationToken;
+use base::ids::Oid;
+use catalog::{Relation, Table};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::LeaderNode;
+use super::compaction::{self, Rewriter, Rewritten};
+use crate::locks::Owner;
+
+/// How often the task looks around.
+const TICK: Duration = Duration::from_millis(250);
+/// A table that was written is looked at after so long …
+const AGE_US: i64 = 3_000_000;
+/// … or as soon as it has so many inline segments.
+const INLINE_MAX: usize = 64;
+/// All tables are looked at every so many ticks.
+const SWEEP_TICKS: u64 = 240;
+/// Files that nobody can read any more are removed every so many ticks.
+const GARBAGE_TICKS: u64 = 120;
+/// Tables that wait to be looked at; the sweep finds what does not fit.
+const QUEUE_MAX: usize = 10_000;
+/// After a job the task rests so many times as long as the job took, …
+const REST_FACTOR: u32 = 3;
+/// … but not longer than this.
+const REST_MAX: Duration = Duration::from_secs(10);
+/// A table is left to the open blocks that used it for so long; then the work goes before them.
+const PATIENCE_US: i64 = 120_000_000;
+/// Vacuums that are remembered.
+const RECORDS_MAX: usize = 1_000;
+/// The owner of the background's locks: no session has this process id.
+const OWNER: Owner = 0;
+
+/// A finished or running rewrite, as `stl_vacuum` and its kin show it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) table: Oid,
+    pub(crate) name: String,
+    pub(crate) user: Oid,
+    pub(crate) transaction: u64,
+    /// `Full`, `Sort Only`, `Delete Only`, `Reindex`, `Recluster` or `Background`.
+    pub(crate) kind: &'static str,
+    pub(crate) started_us: i64,
+    /// `None` while it runs.
+    pub(crate) ended_us: Option<i64>,
+    pub(crate) rows_before: u64,
+    pub(crate) sorted_before: u64,
+    pub(crate) done: Rewritten,
+    pub(crate) sorted_after: u64,
+    pub(crate) failed: bool,
+}
+
+/// What the task knows.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    /// Since when tables wait, by table.
+    queue: Mutex<BTreeMap<Oid, i64>>,
+    records: Mutex<VecDeque<Record>>,
+}
+
+impl Upkeep {
+    /// A table was written in a way that may be worth a rewrite.
+    pub(crate) fn touched(&self, table: Oid) {
+        let mut queue = self.queue.lock();
+        if queue.len() < QUEUE_MAX {
+            queue.entry(table).or_insert_with(base::clock::now_us);
+        }
+    }
+
+    /// Remembers a rewrite that begins or ends.
+    pub(crate) fn record(&self, record: Record) {
+        let mut records = self.records.lock();
+        let same = |known: &&mut Record| {
+            known.table == record.table
+                && known.started_us == record.started_us
+                && known.ended_us.is_none()
+        };
+        if let Some(known) = records.iter_mut().rev().find(same) {
+            *known = record;
+            return;
+        }
+        if records.len() >= RECORDS_MAX {
+            records.pop_front();
+        }
+        records.push_back(record);
+    }
+
+    /// Oldest first.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.records.lock().iter().cloned().collect()
+    }
+
+    /// A table has to wait on, counted from when it first waited.
+    fn again(&self, table: Oid, since_us: i64) {
+        let mut queue = self.queue.lock();
+        let since = queue.entry(table).or_insert(since_us);
+        *since = since_us.min(*since);
+    }
+
+    /// Takes out the tables whose time has come, with since when they wait.
+    fn due(&self, now_us: i64, inline: impl Fn(Oid) -> usize) -> Vec<(Oid, i64)> {
+        let mut queue = self.queue.lock();
+        let due: Vec<(Oid, i64)> = queue
+            .iter()
+            .filter(|(table, since)| now_us - **since >= AGE_US || inline(**table) >= INLINE_MAX)
+            .map(|(table, since)| (*table, *since))
+            .collect();
+        for (table, _) in &due {
+            queue.remove(table);
+        }
+        due
+    }
+}
+
+impl LeaderNode {
+    /// Starts the task; it ends with the leader.
+    pub(crate) fn start_upkeep(self: &Arc<Self>) {
+        let (leader, closing) = (Arc::downgrade(self), self.closing.clone());
+        base::task::spawn("upkeep", async move {
+            for tick in 0u64.. {
+                tokio::select! {
+                    () = closing.cancelled() => return,
+                    () = tokio::time::sleep(TICK) => {}
+                }
+                let Some(leader) = leader.upgrade() else { return };
+                leader.end_idle_sessions();
+                if tick % GARBAGE_TICKS == GARBAGE_TICKS - 1 {
+                    leader.collect_garbage().await;
+                }
+                if leader.config.auto_vacuum {
+                    let round: BoxFuture<'_, ()> = Box::pin(leader.tidy_up(tick, &closing));
+                    round.await;
+                }
+            }
+        });
+    }
+
+    /// Removes the files of dropped tables and replaced segments.
+    async fn collect_garbage(&self) {
+        let collect: BoxFuture<'_, base::Result<catalog::Collected>> =
+            Box::pin(self.catalog.collect_garbage());
+        match collect.await {
+            Ok(collected) if collected.removed > 0 => {
+                tracing::debug!(?collected, "files that nothing names were removed");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::info!(%error, "files that nothing names were left behind"),
+        }
+    }
+
+    fn end_idle_sessions(&self) {
+        let now = base::clock::now_us();
+        for session in self.sessions() {
+            if let Some(limit) = session.idle_too_long(now) {
+                let process_id = session.process_id;
+                tracing::info!(process_id, limit, "session ends at its idle limit");
+                session.terminate();
+            }
+        }
+    }
+
+    /// The tables that are due, with since when they wait.
+    fn due(&self, tick: u64) -> Vec<(Oid, i64)> {
+        let state = self.catalog.head();
+        if tick % SWEEP_TICKS == SWEEP_TICKS - 1 {
+            state.all_relations().filter_map(Relation::table).for_each(|table| {
+                if state.segment_count(table.oid) > 0 {
+                    self.upkeep.touched(table.oid);
+                }
+            });
+        }
+        self.upkeep.due(base::clock::now_us(), |table| {
+            let segments = state.segments(table);
+            segments.iter().filter(|segment| segment.inline.is_some()).count()
+        })
+    }
+
+    /// One round: the tables that are due, one after the other.
+    async fn tidy_up(&self, tick: u64, closing: &CancellationToken) {
+        for (oid, since_us) in self.due(tick) {
+            if closing.is_cancelled() {
+                return;
+            }
+            // Queries that wait for their turn come first.
+            let patient = base::clock::now_us() - since_us < PATIENCE_US;
+            if self.engine.queued() > 0 || self.is_in_use(oid, patient) {
+                self.upkeep.again(oid, since_us);
+                continue;
+            }
+            let started = tokio::time::Instant::now();
+            if self.tidy_table(oid, since_us, closing).await {
+                let rest = (started.elapsed() * REST_FACTOR).min(REST_MAX);
+                tokio::select! {
+                    () = closing.cancelled() => return,
+                    () = tokio::time::sleep(rest) => {}
+                }
+            }
+        }
+    }
+
+    /// Rewrites what is due of a table; true when there was something.
+    async fn tidy_table(&self, oid: Oid, since_us: i64, closing: &CancellationToken) -> bool {
+        let state = self.catalog.head();
+        let Some(Relation::Table(table)) = state.relation_by_oid(oid) else { return false };
+        let segments = state.segments(oid);
+        let chosen = compaction::due(&table, &segments);
+        if chosen.is_empty() {
+            return false;
+        }
+        let mut record = self.new_record(&table, "Background");
+        let patient = base::clock::now_us() - since_us < PATIENCE_US;
+        let rewriter = Rewriter::Background { owner: OWNER, patient };
+        let cancel = closing.child_token();
+        let rewrite: BoxFuture<'_, base::Result<Option<Rewritten>>> =
+            Box::pin(self.rewrite_segments(&table, chosen, rewriter, &cancel));
+        match rewrite.await {
+            Ok(Some(done)) => {
+                tracing::debug!(table = table.name, ?done, "a table was tidied up");
+                self.finish_record(&mut record, done);
+                // There may be more of it.
+                self.upkeep.touched(oid);
+            }
+            Ok(None) => self.upkeep.again(oid, since_us),
+            Err(error) if error.sqlstate() == base::SqlState::SerializationFailure => {
+                self.upkeep.again(oid, since_us);
+            }
+            Err(error) if closing.is_cancelled() => {
+                tracing::debug!(%error, "a rewrite ended with the leader");
+            }
+            Err(error) => {
+                tracing::info!(%error, table = table.name, "a table could not be tidied up");
+            }
+        }
+        true
+    }
+
+    /// A record of a rewrite of a table as it is now.
+    pub(crate) fn new_record(&self, table: &Table, kind: &'static str) -> Record {
+        let segments = self.catalog.head().segments(table.oid);
+        let live: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
+        Record {
+            table: table.oid,
+            name: table.name.clone(),
+            user: catalog::SYSTEM_USER_OID,
+            transaction: 0,
+            kind,
+            started_us: base::clock::now_us(),
+            ended_us: None,
+            rows_before: live + compaction::deleted_rows(&segments),
+            sorted_before: live.saturating_sub(compaction::unsorted_rows(table, &segments)),
+            done: Rewritten::default(),
+            sorted_after: 0,
+            failed: false,
+        }
+    }
+
+    /// The end of a rewrite.
+    pub(crate) fn finish_record(&self, record: &mut Record, done: Rewritten) {
+        record.done = done;
+        record.ended_us = Some(base::clock::now_us());
+        if let Ok(table) = self.current_table(record.table) {
+            let segments = self.catalog.head().segments(table.oid);
+            let live: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
+            record.sorted_after = live.saturating_sub(compaction::unsorted_rows(&table, &segments));
+        }
+        self.upkeep.record(record.clone());
+    }
+
+    /// True while somebody changes rows of a table or waits to, or, to one who is `patient`,
+    /// while an open block may yet change rows that its snapshot shows.
+    pub(crate) fn is_in_use(&self, table: Oid, patient: bool) -> bool {
+        if self.locks.is_contended(table) {
+            return true;
+        }
+        patient
+            && self.sessions().iter().any(|session| {
+                let activity = session.activity.lock();
+                activity.block_since_us.is_some() && activity.tables.contains(&table)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_waits_for_its_age_or_its_count() {
+        let upkeep = Upkeep::default();
+        upkeep.touched(Oid(1));
+        let now = base::clock::now_us();
+        assert!(upkeep.due(now, |_| 0).is_empty());
+        assert_eq!(upkeep.due(now, |_| INLINE_MAX)[0].0, Oid(1));
+        upkeep.touched(Oid(2));
+        assert_eq!(upkeep.due(base::clock::now_us() + AGE_US, |_| 0)[0].0, Oid(2));
+        assert!(upkeep.due(i64::MAX, |_| INLINE_MAX).is_empty());
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let upkeep = Upkeep::default();
+        (0..QUEUE_MAX as u32 + 10).for_each(|n| upkeep.touched(Oid(n)));
+        assert_eq!(upkeep.queue.lock().len(), QUEUE_MAX);
+    }
+}
