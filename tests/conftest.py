@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import time
@@ -13,6 +14,9 @@ PASSWORD = "Test-password-1"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("BLUESHIFT_PROGRAM", str(ROOT / "target/release/blueshift"))
 
+# How much of the default amount of work the long tests do: `cargo xtask torture` sets it.
+SCALE = float(os.environ.get("BLUESHIFT_SCALE", "1"))
+
 MODES = {
     "embedded-1x1": ["--nodes", "1", "--slices-per-node", "1"],
     "embedded-2x2": ["--nodes", "2", "--slices-per-node", "2"],
@@ -20,6 +24,28 @@ MODES = {
     "tiny-memory": ["--nodes", "2", "--slices-per-node", "2",
                     "--memory-limit", "128MB", "--query-memory-limit", "32MB"],
 }
+
+
+def scaled(count):
+    """The count of a test for this run."""
+    return max(1, round(count * SCALE))
+
+
+def figure(test, **numbers):
+    """Reports what a long test did: to its output, and to the file that torture reads."""
+    line = f"{test}: " + ", ".join(f"{name.replace('_', ' ')} {value}"
+                                   for name, value in numbers.items())
+    print(line)
+    if file := os.environ.get("BLUESHIFT_FIGURES"):
+        with open(file, "a") as figures:
+            figures.write(line + "\n")
+
+
+def new_seed():
+    """The seed of a random test: a new one each time, or the one to repeat."""
+    seed = int(os.environ.get("BLUESHIFT_SEED", 0)) or random.randrange(1, 1 << 32)
+    print(f"BLUESHIFT_SEED={seed}")
+    return seed
 
 
 class Server:
@@ -48,12 +74,12 @@ class Server:
         return self
 
     def connect(self, **options):
-        options = {"autocommit": True, "sslmode": "prefer", "password": PASSWORD, **options}
-        return psycopg.connect(host="127.0.0.1", port=self.port, user="awsuser", dbname="dev",
-                               **options)
+        options = {"autocommit": True, "sslmode": "prefer", "password": PASSWORD,
+                   "dbname": "dev", **options}
+        return psycopg.connect(host="127.0.0.1", port=self.port, user="awsuser", **options)
 
-    def execute(self, text):
-        with self.connect() as connection:
+    def execute(self, text, **options):
+        with self.connect(**options) as connection:
             cursor = connection.execute(text)
             return cursor.fetchall() if cursor.description else None
 
@@ -68,6 +94,17 @@ class Server:
             if line.startswith("VmRSS"):
                 return int(line.split()[1])
         raise AssertionError("the server has no VmRSS")
+
+    def connect_patiently(self, timeout_s=30, **options):
+        """Connects to a server that may be starting again."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.connect(**options)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def kill(self):
         self.process.kill()

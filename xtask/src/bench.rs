@@ -5,22 +5,24 @@ use std::process::Command;
 
 use crate::{install, suite};
 
-/// Builds and runs `bench/tpch.py` with the given arguments.
+/// Builds and runs a benchmark with the given arguments: `bench/dml.py` after the word `dml`,
+/// else `bench/tpch.py`.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<bool, String> {
+    let (script, arguments) = match arguments {
+        ["dml", rest @ ..] => ("bench/dml.py", rest),
+        rest => ("bench/tpch.py", rest),
+    };
     let python = install::run(root)?;
-    let built = suite::cargo(root, &["build", "--release", "--workspace", "--bins"])
-        .status()
-        .map_err(|e| format!("cargo build: {e}"))?;
-    if !built.success() {
+    if !suite::build(root)? {
         return Ok(false);
     }
     Command::new(python.program())
-        .arg("bench/tpch.py")
+        .arg(script)
         .args(arguments)
         .env("BLUESHIFT_PROGRAM", suite::target(root).join("release/blueshift"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(root)
         .status()
         .map(|status| status.success())
-        .map_err(|e| format!("bench/tpch.py: {e}"))
+        .map_err(|e| format!("{script}: {e}"))
 }

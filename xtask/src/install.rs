@@ -1,4 +1,5 @@
-//! What the tests need beyond the workspace: clients from Debian, drivers from PyPI.
+//! What the tests need beyond the workspace: clients and PostgreSQL from Debian, drivers from
+//! PyPI, the isolation checker from crates.io.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,6 +7,7 @@ use std::process::{Command, Stdio};
 /// A file that a Debian package brings, and the package.
 const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/psql", "postgresql-client"),
+    ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
     ("/usr/bin/java", "default-jdk-headless"),
     ("/usr/share/java/postgresql.jar", "libpostgresql-jdbc-java"),
     ("/usr/bin/odbcinst", "odbcinst"),
@@ -14,6 +16,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/cc", "gcc"),
 ];
+
+/// The checker of isolation levels: the crate and its version. It did not grow with this server,
+/// and finds Adya's anomalies in histories in Elle's format.
+const CHECKER: (&str, &str) = ("adya", "0.1.0");
 
 /// The Python environment of the tests.
 pub(crate) struct Python {
@@ -44,7 +50,34 @@ pub(crate) fn run(root: &Path) -> Result<Python, String> {
         let install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"];
         must(sudo, &[&install[..], &missing[..]].concat())?;
     }
+    install_checker(root)?;
     python(root)
+}
+
+/// Where the isolation checker is.
+pub(crate) fn checker() -> PathBuf {
+    checker_home().join("bin").join(CHECKER.0)
+}
+
+fn checker_home() -> PathBuf {
+    cache().join(format!("{}-{}", CHECKER.0, CHECKER.1))
+}
+
+/// Builds the isolation checker in a directory of its own, without its database drivers.
+fn install_checker(root: &Path) -> Result<(), String> {
+    if checker().exists() {
+        return Ok(());
+    }
+    crate::say(&format!("installing {} {}", CHECKER.0, CHECKER.1));
+    let home = checker_home();
+    let version = format!("={}", CHECKER.1);
+    let status = crate::suite::cargo(root, &["install", "--quiet", "--locked", CHECKER.0])
+        .args(["--version", &version, "--no-default-features", "--root"])
+        .arg(&home)
+        .env("CARGO_TARGET_DIR", home.join("target"))
+        .status()
+        .map_err(|e| format!("cargo install {}: {e}", CHECKER.0))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo install {}: {status}", CHECKER.0)) }
 }
 
 fn python(root: &Path) -> Result<Python, String> {

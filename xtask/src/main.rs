@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test | tidy | bench | install`.
+//! The project's own commands: `cargo xtask test | torture | tidy | bench | install`.
 //!
 //! Standard library only, so that it builds in a second.
 
@@ -6,6 +6,7 @@ mod bench;
 mod install;
 mod suite;
 mod tidy;
+mod torture;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,9 +15,12 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]   install what the tests need and run all of them
-                       steps: unit, clippy, slt, e2e, crash
+                       steps: unit, clippy, slt, e2e, isolation, stress, crash
+  torture --minutes N  the randomised tests again and again, longer, with their figures
   tidy                 check floors, sizes and names
-  bench [ARGUMENTS]    compare with DuckDB and DataFusion (bench/tpch)
+  bench [ARGUMENTS]    TPC-H beside DuckDB and DataFusion (bench/tpch)
+  bench dml [ARGUMENTS]
+                       UPDATE, DELETE, MERGE and single rows beside DuckDB (bench/dml)
   install              install what the tests need";
 
 fn main() -> ExitCode {
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => suite::run(&root, None),
         ["test", "--only", step] => suite::run(&root, Some(step)),
+        ["torture", "--minutes", minutes] => torture::run(&root, minutes),
         ["tidy"] => tidy::report(&root),
         ["bench", rest @ ..] => bench::run(&root, rest),
         ["install"] => install::run(&root).map(|_| true),

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use crate::install;
 
 #[derive(Clone, Copy, Default)]
-struct Count {
-    passed: usize,
-    failed: usize,
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
 }
 
 impl std::ops::AddAssign for Count {
@@ -21,7 +21,7 @@ impl std::ops::AddAssign for Count {
 
 /// How a step's output tells its count.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
+pub(crate) enum Reads {
     /// `test result: ok. 3 passed; 0 failed; …`, once a binary.
     Cargo,
     /// `3 passed, 0 failed` as the last line.
@@ -32,18 +32,16 @@ enum Reads {
     Status,
 }
 
-struct Step {
-    name: &'static str,
-    command: Command,
-    reads: Reads,
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) command: Command,
+    pub(crate) reads: Reads,
 }
 
 /// Runs all steps, or the one named; true when nothing failed.
 pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
     let python = install::run(root)?;
-    let mut build = cargo(root, &["build", "--release", "--workspace", "--bins"]);
-    let status = build.status().map_err(|e| format!("cargo build: {e}"))?;
-    if !status.success() {
+    if !build(root)? {
         crate::say("0 passed, 1 failed");
         return Ok(false);
     }
@@ -67,19 +65,37 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
     Ok(total.failed == 0 && total.passed > 0)
 }
 
+/// Builds the programs; false when that fails.
+pub(crate) fn build(root: &Path) -> Result<bool, String> {
+    cargo(root, &["build", "--release", "--workspace", "--bins"])
+        .status()
+        .map(|status| status.success())
+        .map_err(|e| format!("cargo build: {e}"))
+}
+
+/// pytest over files, directories or single tests, against the built program. It ends with the
+/// fifth failure.
+pub(crate) fn pytest(root: &Path, python: &install::Python, tests: &[&str]) -> Command {
+    let mut command = Command::new(python.program());
+    command
+        .args(["-m", "pytest", "-q", "--maxfail=5", "-p", "no:cacheprovider"])
+        .args(tests)
+        .env("BLUESHIFT_PROGRAM", target(root).join("release/blueshift"))
+        .env("BLUESHIFT_ADYA", install::checker())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(root);
+    command
+}
+
 fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
     let release = target(root).join("release");
     let program = release.join("blueshift");
     let mut slt = Command::new(release.join("slt"));
     slt.arg("--program").arg(&program).current_dir(root);
-    let pytest = |directory: &str| {
-        let mut command = Command::new(python.program());
-        command
-            .args(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", directory])
-            .env("BLUESHIFT_PROGRAM", &program)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .current_dir(root);
-        command
+    let python_step = |name: &'static str, directory: &'static str| Step {
+        name,
+        command: pytest(root, python, &[directory]),
+        reads: Reads::Pytest,
     };
     vec![
         Step {
@@ -96,8 +112,10 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
             reads: Reads::Status,
         },
         Step { name: "slt", command: slt, reads: Reads::Plain },
-        Step { name: "e2e", command: pytest("tests/e2e"), reads: Reads::Pytest },
-        Step { name: "crash", command: pytest("tests/crash"), reads: Reads::Pytest },
+        python_step("e2e", "tests/e2e"),
+        python_step("isolation", "tests/isolation"),
+        python_step("stress", "tests/stress"),
+        python_step("crash", "tests/crash"),
     ]
 }
 
@@ -128,7 +146,7 @@ pub(crate) fn target(root: &Path) -> std::path::PathBuf {
 
 /// Runs a step, passes its output on, and counts. A step that fails without saying how often
 /// counts as one failure.
-fn execute(mut step: Step) -> Result<Count, String> {
+pub(crate) fn execute(mut step: Step) -> Result<Count, String> {
     let mut child = step
         .command
         .stdin(Stdio::null())

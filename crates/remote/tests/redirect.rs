@@ -9,9 +9,7 @@ use object_store::path::Path;
 use remote::{Access, EgressPolicy, S3Options, SourceUrl, open_source};
 
 /// Answers every request with a redirect to `target`.
-fn redirecting(target: u16) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+fn redirect(listener: TcpListener, target: u16) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut request = [0; 4096];
@@ -23,14 +21,15 @@ fn redirecting(target: u16) -> u16 {
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    port
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let secret = TcpListener::bind("127.0.0.1:0").unwrap();
     secret.set_nonblocking(true).unwrap();
-    let port = redirecting(secret.local_addr().unwrap().port());
+    let allowed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = allowed.local_addr().unwrap().port();
+    redirect(allowed, secret.local_addr().unwrap().port());
     let s3 = S3Options {
         endpoint: Some(format!("http://127.0.0.1:{port}")),
         access_key_id: Some("test".into()),
