@@ -1,9 +1,11 @@
 //! ANALYZE COMPRESSION: what each encoding makes of a sample of each column, measured.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use base::client::{Column as ClientColumn, Outcome};
+use base::ids::SliceId;
 use base::segment::Segment;
 use base::{Result, SqlType, error};
 use catalog::{Column, Relation, Table};
@@ -89,6 +91,9 @@ impl ClientSession {
     }
 
     /// Encodes a sample of some columns of a table; one row of the answer for each.
+    ///
+    /// Each slice gives an equal share, read one slice after the other: how well values pack
+    /// depends on the order in which they are stored.
     async fn compress(
         &mut self,
         table: &Arc<Table>,
@@ -96,25 +101,30 @@ impl ClientSession {
         sample: u64,
         run: &Run,
     ) -> Result<Rows> {
-        let segments: Arc<[Arc<Segment>]> =
-            self.work.state(&self.leader.catalog).segments(table.oid);
-        let source = self.leader.engine.table(Arc::clone(table), segments);
-        let limit = usize::try_from(sample).unwrap_or(usize::MAX);
-        let plan =
-            LogicalPlanBuilder::scan("sample", provider_as_source(source), Some(places.clone()))
-                .and_then(|plan| plan.limit(0, Some(limit)))
-                .and_then(LogicalPlanBuilder::build)
-                .map_err(|e| sql::error_from_datafusion(e, ""))?;
-        let mut batches = self.stream(plan, run).await?;
+        let mut slices: BTreeMap<Option<SliceId>, Vec<Arc<Segment>>> = BTreeMap::new();
+        for segment in self.work.state(&self.leader.catalog).segments(table.oid).iter() {
+            slices.entry(segment.slice).or_default().push(Arc::clone(segment));
+        }
+        let share = usize::try_from(sample).unwrap_or(usize::MAX).div_ceil(slices.len().max(1));
+        let share_bytes = SAMPLE_BYTES_MAX / slices.len().max(1);
         let mut trials: Vec<Trial> =
             places.iter().map(|place| Trial::new(table, &table.columns[*place])).collect();
-        let mut bytes = 0;
-        while let Some(batch) = batches.try_next().await? {
-            run.count(batch.num_rows() as u64);
-            bytes += batch.get_array_memory_size();
-            trials = base::task::blocking("encode", move || encode(trials, &batch)).await?;
-            if bytes > SAMPLE_BYTES_MAX {
-                break;
+        for segments in slices.into_values() {
+            let source = self.leader.engine.table(Arc::clone(table), segments.into());
+            let source = provider_as_source(source);
+            let plan = LogicalPlanBuilder::scan("sample", source, Some(places.clone()))
+                .and_then(|plan| plan.limit(0, Some(share)))
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(|e| sql::error_from_datafusion(e, ""))?;
+            let mut batches = self.stream(plan, run).await?;
+            let mut bytes = 0;
+            while let Some(batch) = batches.try_next().await? {
+                run.count(batch.num_rows() as u64);
+                bytes += batch.get_array_memory_size();
+                trials = base::task::blocking("encode", move || encode(trials, &batch)).await?;
+                if bytes > share_bytes {
+                    break;
+                }
             }
         }
         let name = table.name.clone();

@@ -53,15 +53,27 @@ impl BoundInsert {
         identities: &HashMap<ColumnId, i64>,
         options: &BinderOptions,
     ) -> Result<LogicalPlan> {
-        let mut plan = self.plan.clone();
-        if !self.identities.is_empty() {
-            plan = set_identities(plan, identities).map_err(|e| error_from_datafusion(e, ""))?;
-        }
+        let plan = numbered(&self.plan, &self.identities, identities)?;
         finish_plan(plan, values, &self.parameters, options)
     }
 }
 
-pub(super) fn set_identities(
+/// A plan with the next value of each of its identity columns put in.
+///
+/// # Errors
+/// XX000 when one is not given.
+pub(super) fn numbered(
+    plan: &LogicalPlan,
+    columns: &[ColumnId],
+    next: &HashMap<ColumnId, i64>,
+) -> Result<LogicalPlan> {
+    if columns.is_empty() {
+        return Ok(plan.clone());
+    }
+    set_identities(plan.clone(), next).map_err(|e| error_from_datafusion(e, ""))
+}
+
+fn set_identities(
     plan: LogicalPlan,
     next: &HashMap<ColumnId, i64>,
 ) -> datafusion::common::Result<LogicalPlan> {

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use sqlparser::ast as sqlast;
 use sqlparser::ast::{SetExpr, TableFactor};
 
-use super::assign::{self, set_identities};
+use super::assign::{self, numbered};
 use super::{Binder, BinderOptions, Bound, finish_plan, versions};
 use crate::ast::{Assignment, Change, ChangeWhat, Delete, Ident, Query, Update};
 use crate::error_from_datafusion;
@@ -87,10 +87,7 @@ impl BoundChange {
         identities: &HashMap<ColumnId, i64>,
         options: &BinderOptions,
     ) -> Result<LogicalPlan> {
-        let mut plan = self.plan.clone();
-        if !self.identities.is_empty() {
-            plan = set_identities(plan, identities).map_err(|e| error_from_datafusion(e, ""))?;
-        }
+        let plan = numbered(&self.plan, &self.identities, identities)?;
         finish_plan(plan, values, &self.parameters, options)
     }
 
