@@ -96,8 +96,9 @@ async fn play(options: &DemoOptions, root: &Path) -> Result<()> {
         running.stop().await?;
         return outcome;
     }
-    how_to_connect(&running);
-    if options.serve || (!options.exit && std::io::stdout().is_terminal()) {
+    let serves = options.serve || (!options.exit && std::io::stdout().is_terminal());
+    how_to_connect(&running, serves);
+    if serves {
         say("Serving until Ctrl-C.");
         start::until_signal().await?;
     }
@@ -179,9 +180,13 @@ fn shorten(text: &str) -> String {
     text.chars().take(WIDTH_MAX - 1).chain(std::iter::once('…')).collect()
 }
 
-fn how_to_connect(running: &Running) {
+fn how_to_connect(running: &Running, serves: bool) {
     let (url, file) = (running.url(), running.password_file());
-    say("\nConnect from another terminal:");
+    say(if serves {
+        "\nConnect from another terminal:"
+    } else {
+        "\nWith --serve it goes on, and another terminal connects with:"
+    });
     match file {
         Some(file) => {
             let file = file.display();
