@@ -8,7 +8,6 @@ import argparse
 import datetime
 import decimal
 import json
-import os
 import pathlib
 import shutil
 import statistics
@@ -23,6 +22,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import duckdb  # noqa: E402
 
 from conftest import Server  # noqa: E402
+from measure import cache, timed  # noqa: E402
 
 COLUMNS = ("k BIGINT, a INTEGER, b DECIMAL(12, 2), c VARCHAR(24), d DATE, f DOUBLE PRECISION")
 KEYS = {"base": " DISTKEY (k) SORTKEY (k)", "stage": " DISTKEY (k) SORTKEY (k)"}
@@ -44,12 +44,6 @@ CHANGES = {
 LIMITS = {"change": 2.0, "scan after changes": 1.15, "scan after compaction": 1.02,
           "scan after inserts": 1.1, "inserts a second, 1 client": 300,
           "inserts a second, 16 clients": 1_000}
-
-
-def timed(call):
-    started = time.perf_counter()
-    result = call()
-    return time.perf_counter() - started, result
 
 
 def make_data(directory, rows):
@@ -252,8 +246,7 @@ def main():
     parser.add_argument("--compaction-s", type=int, default=180,
                         help="longest wait for automatic compaction")
     options = parser.parse_args()
-    directory = pathlib.Path(os.environ.get("BLUESHIFT_BENCH", pathlib.Path.home()
-                             / ".cache/blueshift/bench")) / f"dml{options.rows}"
+    directory = cache() / f"dml{options.rows}"
     make_data(directory, options.rows)
     work = pathlib.Path(tempfile.mkdtemp(prefix="blueshift-bench-"))
     server = Server(work / "cluster", directory, []).start()

@@ -6,16 +6,12 @@ medians; answers are compared. Prints ratios: below 1 is faster than the peer.
 """
 
 import argparse
-import math
-import os
 import pathlib
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/e2e")]
@@ -24,6 +20,7 @@ import datafusion  # noqa: E402
 import duckdb  # noqa: E402
 
 from conftest import PROGRAM, Server  # noqa: E402
+from measure import cache, interleaved, report, timed  # noqa: E402
 from test_tpch import TABLES, assert_same  # noqa: E402
 
 SORTED_BY = {"lineitem": "l_shipdate", "orders": "o_orderdate", "customer": "c_custkey",
@@ -44,12 +41,6 @@ def plain_schema(table):
     lines = [line.split(" PRIMARY KEY")[0].split(" REFERENCES")[0].rstrip(",") for line in lines
              if not line.strip().startswith("PRIMARY KEY")]
     return lines[0] + ",".join(lines[1:]) + ")"
-
-
-def timed(call):
-    started = time.perf_counter()
-    result = call()
-    return time.perf_counter() - started, result
 
 
 def make_data(directory, scale):
@@ -101,34 +92,10 @@ def load_ours(server, directory):
     return times
 
 
-def geometric_mean(values):
-    return math.exp(sum(map(math.log, values)) / len(values))
-
-
 def bytes_per_row(server):
     oid, rows = server.execute("SELECT 'lineitem'::regclass::oid, (SELECT count(*) FROM lineitem)")[0]
     files = (server.data / "store" / "data" / str(oid)).rglob("*.seg")
     return sum(file.stat().st_size for file in files) / rows
-
-
-def run_queries(systems, numbers, runs):
-    medians = {}
-    for number in numbers:
-        text = query(number)
-        samples = {name: [] for name in systems}
-        answers = {}
-        for turn in range(runs + 1):
-            for name, execute in systems.items():
-                seconds, answers[name] = timed(lambda: execute(text))
-                if turn:
-                    samples[name].append(seconds)
-        for name in systems:
-            if name != "duckdb":
-                assert_same(answers[name], answers["duckdb"])
-        medians[number] = {name: statistics.median(times) for name, times in samples.items()}
-        shown = "  ".join(f"{name} {1000 * value:8.1f}" for name, value in medians[number].items())
-        print(f"Q{number:<3} {shown}", flush=True)
-    return medians
 
 
 def fusion_rows(context, text):
@@ -144,8 +111,7 @@ def main():
     parser.add_argument("--queries", type=lambda text: list(map(int, text.split(","))),
                         default=list(range(1, 23)))
     options = parser.parse_args()
-    directory = pathlib.Path(os.environ.get("BLUESHIFT_BENCH", pathlib.Path.home()
-                             / ".cache/blueshift/bench")) / f"sf{options.scale:g}"
+    directory = cache() / f"sf{options.scale:g}"
     make_data(directory, options.scale)
     work = pathlib.Path(tempfile.mkdtemp(prefix="blueshift-bench-"))
     server = Server(work / "cluster", directory, [])
@@ -165,12 +131,9 @@ def main():
                 "duckdb": lambda text: duck.execute(text).fetchall(),
                 "datafusion": lambda text: fusion_rows(fusion, text),
             }
-            medians = run_queries(systems, options.queries, options.runs)
-        for peer in ("duckdb", "datafusion"):
-            ratios = {n: m["ours"] / m[peer] for n, m in medians.items()}
-            worst = sorted(ratios.items(), key=lambda item: -item[1])[:5]
-            print(f"ours / {peer}: geometric mean {geometric_mean(ratios.values()):.2f}, worst "
-                  + ", ".join(f"Q{n} {r:.1f}" for n, r in worst))
+            queries = {f"Q{number}": query(number) for number in options.queries}
+            medians = interleaved(systems, queries, options.runs, assert_same)
+        report(medians, ["duckdb", "datafusion"])
         print(f"server resident {server.resident_kb() / 1000:.0f} MB, bench "
               f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB")
         server.stop()

@@ -21,6 +21,8 @@ usage: cargo xtask COMMAND
   bench [ARGUMENTS]    TPC-H beside DuckDB and DataFusion (bench/tpch)
   bench dml [ARGUMENTS]
                        UPDATE, DELETE, MERGE and single rows beside DuckDB (bench/dml)
+  bench events [ARGUMENTS]
+                       43 queries over a wide table beside DuckDB (bench/events)
   install              install what the tests need";
 
 fn main() -> ExitCode {

@@ -10,6 +10,8 @@ use crate::VECTOR_ROWS;
 
 /// Words of one vector in the bitmap.
 const VECTOR_WORDS: usize = VECTOR_ROWS / 64;
+/// Of 64 rows fewer than so many are picked one by one.
+const SPARSE_MAX: u32 = 16;
 
 /// Rows of one block, numbered from 0, that are still selected.
 ///
@@ -167,16 +169,44 @@ impl Selection {
         &self.words[from..(from + VECTOR_WORDS).min(self.words.len())]
     }
 
-    /// Calls `row` with each selected row of `vector`, counted from the vector's first row.
+    /// Puts those of `values`, the values of `vector`, whose rows are selected at the front of
+    /// `kept`; gives how many.
     #[inline]
-    pub(crate) fn each_in_vector(&self, vector: usize, mut row: impl FnMut(usize)) {
-        for (i, word) in self.vector_words(vector).iter().enumerate() {
-            let mut word = *word;
-            while word != 0 {
-                row(i * 64 + word.trailing_zeros() as usize);
-                word &= word - 1;
+    pub(crate) fn compress_vector<T: Copy>(
+        &self,
+        vector: usize,
+        values: &[T],
+        kept: &mut [T; VECTOR_ROWS],
+    ) -> usize {
+        let mut n = 0;
+        for (word, values) in self.vector_words(vector).iter().zip(values.chunks(64)) {
+            match (word.count_ones(), values.first_chunk::<64>()) {
+                (0, _) => {}
+                (64, Some(values)) => {
+                    kept[n..n + 64].copy_from_slice(values);
+                    n += 64;
+                }
+                (SPARSE_MAX.., Some(values)) => {
+                    // Each value is stored and the next one lies over it unless it is kept: which
+                    // rows are selected is not to be predicted.
+                    for (row, value) in values.iter().enumerate() {
+                        kept[n % VECTOR_ROWS] = *value;
+                        n += (word >> row & 1) as usize;
+                    }
+                }
+                _ => {
+                    let mut word = *word;
+                    while word != 0 {
+                        if let Some(value) = values.get(word.trailing_zeros() as usize) {
+                            kept[n % VECTOR_ROWS] = *value;
+                            n += 1;
+                        }
+                        word &= word - 1;
+                    }
+                }
             }
         }
+        n.min(VECTOR_ROWS)
     }
 
     /// Keeps row `i` of `vector` only where `hits[i]` is 1; every hit is 0 or 1.
@@ -221,6 +251,26 @@ mod tests {
         assert!(Selection::none(65).runs().next().is_none());
         assert_eq!(Selection::all(65).runs().collect::<Vec<_>>(), vec![0..65; 1]);
         assert_eq!(Selection::all(0).count(), 0);
+    }
+
+    #[test]
+    fn compressing_keeps_the_selected_values() {
+        let values: Vec<i32> = (0..VECTOR_ROWS as i32).collect();
+        for rows in [VECTOR_ROWS, VECTOR_ROWS - 1, 70, 64, 3] {
+            for keep in [1, 2, 3, 7, 10, 63, 64, 65, 1_000] {
+                for skip in [0, 1] {
+                    let bits = (0..rows + VECTOR_ROWS).map(|row| (row % keep == 0) == (skip == 0));
+                    let selection = Selection::from_bits(&bits.collect());
+                    let expected = values[..rows].iter().copied();
+                    let expected: Vec<i32> = expected
+                        .filter(|row| selection.contains(*row as usize + VECTOR_ROWS))
+                        .collect();
+                    let mut kept = [-1; VECTOR_ROWS];
+                    let n = selection.compress_vector(1, &values[..rows], &mut kept);
+                    assert_eq!(kept[..n], expected, "{rows} rows, {keep}, {skip}");
+                }
+            }
+        }
     }
 
     #[test]

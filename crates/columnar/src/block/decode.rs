@@ -34,7 +34,7 @@ impl Wanted<'_> {
     }
 
     /// The wanted values of a stream of `rows`; `append` appends those of one vector.
-    fn collect<T: ArrowNativeType>(
+    fn collect<T: ArrowNativeType + Default>(
         &self,
         rows: usize,
         mut append: impl FnMut(usize, &mut Vec<T>) -> Parsed<()>,
@@ -54,6 +54,7 @@ impl Wanted<'_> {
             Wanted::Selected(selection) => {
                 let mut out = Vec::with_capacity(selection.count());
                 let mut whole = Vec::with_capacity(VECTOR_ROWS);
+                let mut kept = [T::default(); VECTOR_ROWS];
                 for vector in 0..rows.div_ceil(VECTOR_ROWS) {
                     let here = (rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
                     match selection.count_vector(vector) {
@@ -62,7 +63,8 @@ impl Wanted<'_> {
                         _ => {
                             whole.clear();
                             append(vector, &mut whole)?;
-                            selection.each_in_vector(vector, |row| out.push(whole[row]));
+                            let n = selection.compress_vector(vector, &whole, &mut kept);
+                            out.extend_from_slice(&kept[..n]);
                         }
                     }
                 }

@@ -6,12 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use arrow_select::filter::{FilterBuilder, FilterPredicate};
+use arrow_select::filter::FilterBuilder;
 use base::SqlType;
 use columnar::{Block, Selection};
-use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
 
 use super::compiled::{Compiled, Residual};
 use super::dynamic::Dynamic;
@@ -32,20 +32,23 @@ pub(super) struct Active {
     /// The address of the first row.
     address: i64,
     columns: Vec<Option<Arc<Block>>>,
-    /// By column: all of its rows, when it is decoded a block at a time.
+    /// By column, when it is decoded a block at a time: all of its selected rows.
     whole: Vec<Option<ArrayRef>>,
-    /// Its bits, `None` when every row is selected.
-    bits: Option<BooleanBuffer>,
+    /// The selected rows and their bits, `None` when every row is selected.
+    bits: Option<(Selection, BooleanBuffer)>,
     survivors: usize,
     at: usize,
+    /// Selected rows before `at`.
+    before: usize,
 }
 
 /// Some rows of a block.
 enum Part {
     /// Neighbouring rows.
     Range(Range<usize>),
-    /// Of neighbouring rows those that a mask keeps.
-    Masked { range: Range<usize>, mask: BooleanBuffer, filter: FilterPredicate, rows: usize },
+    /// Of neighbouring rows those that a mask keeps. `before` counts the block's selected rows
+    /// before them, as long as the mask is the block's own selection.
+    Masked { range: Range<usize>, mask: BooleanBuffer, rows: usize, before: Option<usize> },
     /// Rows picked out of the whole block.
     Picked { selection: Selection, rows: usize },
 }
@@ -58,28 +61,28 @@ impl Part {
         }
     }
 
-    fn masked(range: Range<usize>, mask: BooleanBuffer, block_rows: usize) -> Part {
+    fn masked(
+        range: Range<usize>,
+        mask: BooleanBuffer,
+        block_rows: usize,
+        before: Option<usize>,
+    ) -> Part {
         let rows = mask.count_set_bits();
-        if rows == range.len() {
+        if rows == range.len() && before.is_none() {
             return Part::Range(range);
         }
         if rows * SPARSE <= range.len() {
-            let mut bits = BooleanBufferBuilder::new(block_rows);
-            bits.append_n(range.start, false);
-            bits.append_buffer(&mask);
-            bits.append_n(block_rows.saturating_sub(range.end), false);
-            return Part::Picked { selection: Selection::from_bits(&bits.finish()), rows };
+            return Part::Picked { selection: selected(&range, &mask, block_rows), rows };
         }
-        let filter = FilterBuilder::new(&BooleanArray::new(mask.clone(), None)).optimize().build();
-        Part::Masked { range, mask, filter, rows }
+        Part::Masked { range, mask, rows, before }
     }
 
     /// The rows of this part that `hits` keeps.
     fn refined(self, hits: &BooleanBuffer, block_rows: usize) -> Part {
         match self {
-            Part::Range(range) => Part::masked(range, hits.clone(), block_rows),
+            Part::Range(range) => Part::masked(range, hits.clone(), block_rows, None),
             Part::Masked { range, mask, .. } => {
-                Part::masked(range, scattered(&mask, hits), block_rows)
+                Part::masked(range, scattered(&mask, hits), block_rows, None)
             }
             Part::Picked { selection, .. } => {
                 let bits = scattered(&selection.to_boolean_buffer(), hits);
@@ -87,6 +90,15 @@ impl Part {
             }
         }
     }
+}
+
+/// The rows of a block that `mask` keeps of `range`.
+fn selected(range: &Range<usize>, mask: &BooleanBuffer, block_rows: usize) -> Selection {
+    let mut bits = BooleanBufferBuilder::new(block_rows);
+    bits.append_n(range.start, false);
+    bits.append_buffer(mask);
+    bits.append_n(block_rows.saturating_sub(range.end), false);
+    Selection::from_bits(&bits.finish())
 }
 
 /// The set bits of `base` that are also set in `hits`, which has a bit for each of them.
@@ -102,12 +114,13 @@ fn scattered(base: &BooleanBuffer, hits: &BooleanBuffer) -> BooleanBuffer {
 impl Active {
     pub(super) fn new(planned: Planned, selection: Option<Selection>) -> Active {
         let survivors = selection.as_ref().map_or(planned.rows, Selection::count);
-        let bits = selection
-            .filter(|_| survivors < planned.rows)
-            .map(|selection| selection.to_boolean_buffer());
+        let bits = selection.filter(|_| survivors < planned.rows).map(|selection| {
+            let bits = selection.to_boolean_buffer();
+            (selection, bits)
+        });
         let whole = vec![None; planned.columns.len()];
         let Planned { rows, address, columns, .. } = planned;
-        Active { rows, address, columns, whole, bits, survivors, at: 0 }
+        Active { rows, address, columns, whole, bits, survivors, at: 0, before: 0 }
     }
 
     /// The next rows that satisfy every filter, `None` at the block's end.
@@ -139,7 +152,7 @@ impl Active {
 
     fn next_part(&mut self, batch_rows: usize) -> Option<Part> {
         while self.at < self.rows {
-            let Some(bits) = &self.bits else {
+            let Some((selection, bits)) = &self.bits else {
                 let range = self.at..(self.at + batch_rows).min(self.rows);
                 self.at = range.end;
                 return Some(Part::Range(range));
@@ -147,14 +160,17 @@ impl Active {
             if self.at == 0 && self.survivors <= batch_rows && self.survivors * SPARSE <= self.rows
             {
                 self.at = self.rows;
-                let selection = Selection::from_bits(bits);
+                let selection = selection.clone();
                 return Some(Part::Picked { selection, rows: self.survivors });
             }
             let range = self.at..(self.at + batch_rows).min(self.rows);
             self.at = range.end;
             let mask = bits.slice(range.start, range.len());
-            if mask.count_set_bits() > 0 {
-                return Some(Part::masked(range, mask, self.rows));
+            let rows = mask.count_set_bits();
+            if rows > 0 {
+                let before = Some(self.before);
+                self.before += rows;
+                return Some(Part::masked(range, mask, self.rows, before));
             }
         }
         None
@@ -249,27 +265,37 @@ impl Active {
                 compiled.spec.name
             ));
         }
-        let (range, filter) = match part {
-            Part::Picked { selection, .. } => {
-                return block.decode_selected(selection).map_err(into_datafusion);
+        let whole = decodes_whole(block);
+        let decoded = match part {
+            Part::Picked { selection, .. } => block.decode_selected(selection),
+            Part::Range(range) if range.len() == self.rows || !whole => {
+                block.decode_range(range.clone())
             }
-            Part::Range(range) => (range, None),
-            Part::Masked { range, filter, .. } => (range, Some(filter)),
+            Part::Range(range) => return self.slice(at, range.start, range.len()),
+            Part::Masked { before: Some(before), rows, .. } if whole => {
+                return self.slice(at, *before, *rows);
+            }
+            Part::Masked { range, mask, .. } => {
+                block.decode_selected(&selected(range, mask, self.rows))
+            }
         };
-        let array = if range.len() == self.rows || !decodes_whole(block) {
-            block.decode_range(range.clone()).map_err(into_datafusion)?
-        } else {
-            let whole = match self.whole[at].take() {
-                Some(whole) => whole,
-                None => block.decode().map_err(into_datafusion)?,
+        decoded.map_err(into_datafusion)
+    }
+
+    /// Neighbours among the selected rows of a column that is decoded a block at a time.
+    fn slice(&mut self, at: usize, from: usize, rows: usize) -> Result<ArrayRef> {
+        if self.whole[at].is_none()
+            && let Some(block) = &self.columns[at]
+        {
+            let decoded = match &self.bits {
+                Some((selection, _)) => block.decode_selected(selection),
+                None => block.decode(),
             };
-            let array = whole.slice(range.start, range.len());
-            self.whole[at] = Some(whole);
-            array
-        };
-        match filter {
-            Some(filter) => Ok(filter.filter(&array)?),
-            None => Ok(array),
+            self.whole[at] = Some(decoded.map_err(into_datafusion)?);
+        }
+        match &self.whole[at] {
+            Some(whole) if from + rows <= whole.len() => Ok(whole.slice(from, rows)),
+            _ => internal_err!("rows {from} to {} of a column are not there", from + rows),
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::error::into_datafusion;
 
 /// Blocks seen before the scan judges how many hold survivors.
 const LAZY_TRIAL_BLOCKS: usize = 8;
+/// Deleted rows that are taken out of their set at once.
+const DELETES_AT_ONCE: usize = 256;
 /// Reorders predicates after so many blocks.
 const REORDER_BLOCKS: usize = 16;
 
@@ -275,9 +277,20 @@ impl Planned {
     fn live(&self) -> Selection {
         let mut selection = Selection::all(self.rows);
         if let Some(deletes) = &self.deletes {
-            let last = self.first.saturating_add(self.rows as u32 - 1);
-            for row in deletes.range(self.first..=last) {
-                selection.clear_row((row - self.first) as usize);
+            let mut rows = deletes.iter();
+            rows.advance_to(self.first);
+            let mut some = [0; DELETES_AT_ONCE];
+            'block: loop {
+                let some = rows.next_many(&mut some);
+                for row in some.iter().map(|row| (*row - self.first) as usize) {
+                    if row >= self.rows {
+                        break 'block;
+                    }
+                    selection.clear_row(row);
+                }
+                if some.len() < DELETES_AT_ONCE {
+                    break;
+                }
             }
         }
         selection

@@ -24,10 +24,11 @@ const MIDDLE_BYTES: u64 = 32 << 20;
 const MIDDLE_MAX: usize = 8;
 /// Encoded bytes that the background rewrites at once in a slice.
 const JOB_BYTES: u64 = 64 << 20;
-/// The background leaves deleted rows alone below this share of a segment, in percent …
-const DELETED_PERCENT: u64 = 20;
-/// … and the table unsorted below this share of its rows, in percent.
-const UNSORTED_PERCENT: u64 = 20;
+/// The background leaves deleted rows alone below this share of a segment, in percent, of a table
+/// that is being written and of a calm one …
+const DELETED_PERCENT: [u64; 2] = [20, 3];
+/// … and the table unsorted below this share of its rows.
+const UNSORTED_PERCENT: [u64; 2] = [20, 10];
 /// Tables with fewer rows are not sorted in the background: a scan reads them whole anyway.
 const SORTED_ROWS_MIN: u64 = 100_000;
 
@@ -149,19 +150,20 @@ fn is_small(segment: &Segment) -> bool {
     segment.inline.is_some() || segment.bytes < SMALL_BYTES
 }
 
-/// The segments that the background rewrites next, if it is worth it.
-pub(crate) fn due(table: &Table, segments: &[Arc<Segment>]) -> Segments {
+/// The segments that the background rewrites next, if it is worth it. A calm table, one that
+/// nobody has written for a while, is worth more: what is rewritten of it stays.
+pub(crate) fn due(table: &Table, segments: &[Arc<Segment>], calm: bool) -> Segments {
     let mut chosen = Segments::new();
     for (_, segments) in by_slice(segments) {
-        chosen.extend(due_in_slice(segments));
+        chosen.extend(due_in_slice(segments, DELETED_PERCENT[usize::from(calm)]));
     }
     if chosen.is_empty() {
-        chosen = unsorted_due(table, segments);
+        chosen = unsorted_due(table, segments, UNSORTED_PERCENT[usize::from(calm)]);
     }
     chosen
 }
 
-fn due_in_slice(segments: Segments) -> Segments {
+fn due_in_slice(segments: Segments, deleted_percent: u64) -> Segments {
     let (inline, small): (Vec<_>, Vec<_>) =
         segments.iter().filter(|one| is_small(one)).partition(|one| one.inline.is_some());
     let middle: Vec<&Arc<Segment>> =
@@ -175,7 +177,7 @@ fn due_in_slice(segments: Segments) -> Segments {
         wanted.extend(middle);
     }
     let hollow = |one: &&Arc<Segment>| {
-        percent(one.rows - one.live_rows(), one.rows) >= DELETED_PERCENT && !is_small(one)
+        percent(one.rows - one.live_rows(), one.rows) >= deleted_percent && !is_small(one)
     };
     wanted.extend(segments.iter().filter(hollow));
     wanted.sort_by_key(|one| one.number);
@@ -198,11 +200,11 @@ fn within_job(segments: impl Iterator<Item = Arc<Segment>>) -> Segments {
 }
 
 /// Segments whose ranges lie over each other, when there are many such rows.
-fn unsorted_due(table: &Table, segments: &[Arc<Segment>]) -> Segments {
+fn unsorted_due(table: &Table, segments: &[Arc<Segment>], unsorted_percent: u64) -> Segments {
     let live: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
     let compound = matches!(&table.sort_key, SortKey::Compound(key) if !key.is_empty());
     let loose = unsorted_rows(table, segments);
-    if !compound || live < SORTED_ROWS_MIN || percent(loose, live) < UNSORTED_PERCENT {
+    if !compound || live < SORTED_ROWS_MIN || percent(loose, live) < unsorted_percent {
         return Segments::new();
     }
     let mut chosen = Segments::new();
@@ -416,28 +418,31 @@ mod tests {
         let slices = [segment(1, 0, LARGE, (0, 9)), segment(2, 1, LARGE, (5, 20))];
         assert_eq!(unsorted_rows(&keyed(), &slices), 0);
         assert_eq!(unsorted_rows(&table(SortKey::None), &over), 0);
-        assert_eq!(numbers(&due(&keyed(), &over)), [1, 2]);
-        assert!(due(&keyed(), &apart).is_empty());
+        assert_eq!(numbers(&due(&keyed(), &over, false)), [1, 2]);
+        assert!(due(&keyed(), &apart, false).is_empty());
     }
 
     #[test]
     fn small_segments_come_together_and_large_ones_stay() {
         let few = [segment(1, 0, LARGE, (0, 1)), segment(2, 0, 10, (2, 3))];
-        assert!(due(&keyed(), &few).is_empty());
+        assert!(due(&keyed(), &few, false).is_empty());
         let more = [few[0].clone(), few[1].clone(), segment(3, 0, 10, (4, 5))];
-        assert_eq!(numbers(&due(&keyed(), &more)), [2, 3]);
+        assert_eq!(numbers(&due(&keyed(), &more, false)), [2, 3]);
         let inline = Arc::new(Segment {
             inline: Some(Arc::from([1u8])),
             ..Segment::clone(&segment(4, 0, 10, (6, 7)))
         });
-        assert_eq!(numbers(&due(&keyed(), &[few[0].clone(), inline])), [4]);
+        assert_eq!(numbers(&due(&keyed(), &[few[0].clone(), inline], false)), [4]);
     }
 
     #[test]
     fn segments_with_many_deleted_rows_are_rewritten() {
         let whole = segment(1, 0, LARGE, (0, 1));
-        assert!(due(&keyed(), &[hollow(&whole, 1_000)]).is_empty());
-        assert_eq!(numbers(&due(&keyed(), &[hollow(&whole, 30_000)])), [1]);
+        assert!(due(&keyed(), &[hollow(&whole, 1_000)], true).is_empty());
+        assert_eq!(numbers(&due(&keyed(), &[hollow(&whole, 30_000)], false)), [1]);
+        let some = [hollow(&whole, 5_000)];
+        assert!(due(&keyed(), &some, false).is_empty());
+        assert_eq!(numbers(&due(&keyed(), &some, true)), [1]);
     }
 
     #[test]
@@ -463,7 +468,7 @@ mod tests {
     #[test]
     fn a_job_is_bounded() {
         let many: Vec<_> = (0..100).map(|n| segment(n + 1, 0, 3 << 20, (0, 9))).collect();
-        let job = due(&keyed(), &many);
+        let job = due(&keyed(), &many, false);
         let bytes: u64 = job.iter().map(|one| one.bytes).sum();
         assert!(job.len() > 1 && bytes <= JOB_BYTES, "{} segments", job.len());
     }

@@ -26,6 +26,14 @@ const AGE_US: i64 = 3_000_000;
 const INLINE_MAX: usize = 64;
 /// All tables are looked at every so many ticks.
 const SWEEP_TICKS: u64 = 240;
+/// A table that nobody wrote for so long is put in order down to what little is amiss.
+const CALM_US: i64 = 6_000_000;
+/// Work that takes more than a moment waits until no statement ran for so long …
+const QUIET_US: i64 = 1_500_000;
+/// … but not longer than this.
+const QUIET_MAX_US: i64 = 60_000_000;
+/// Segments of so many bytes are rewritten in a moment.
+const MOMENT_BYTES: u64 = 4 << 20;
 /// Files that nobody can read any more are removed every so many ticks.
 const GARBAGE_TICKS: u64 = 120;
 /// Tables that wait to be looked at; the sweep finds what does not fit.
@@ -60,20 +68,37 @@ pub(crate) struct Record {
     pub(crate) failed: bool,
 }
 
+/// A table to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    table: Oid,
+    since_us: i64,
+    /// Nobody has written it for a while.
+    calm: bool,
+}
+
 /// What the task knows.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     /// Since when tables wait, by table.
     queue: Mutex<BTreeMap<Oid, i64>>,
+    /// When tables were last written, by table, until they are looked at as calm ones.
+    written: Mutex<BTreeMap<Oid, i64>>,
     records: Mutex<VecDeque<Record>>,
 }
 
 impl Upkeep {
     /// A table was written in a way that may be worth a rewrite.
     pub(crate) fn touched(&self, table: Oid) {
+        let now = base::clock::now_us();
         let mut queue = self.queue.lock();
         if queue.len() < QUEUE_MAX {
-            queue.entry(table).or_insert_with(base::clock::now_us);
+            queue.entry(table).or_insert(now);
+        }
+        drop(queue);
+        let mut written = self.written.lock();
+        if written.len() < QUEUE_MAX || written.contains_key(&table) {
+            written.insert(table, now);
         }
     }
 
@@ -107,18 +132,39 @@ impl Upkeep {
         *since = since_us.min(*since);
     }
 
-    /// Takes out the tables whose time has come, with since when they wait.
-    fn due(&self, now_us: i64, inline: impl Fn(Oid) -> usize) -> Vec<(Oid, i64)> {
+    /// A calm table has to wait on, unless it is written meanwhile.
+    fn calm_again(&self, table: Oid, since_us: i64) {
+        self.written.lock().entry(table).or_insert(since_us);
+    }
+
+    /// Takes out the tables whose time has come.
+    fn due(&self, now_us: i64, inline: impl Fn(Oid) -> usize) -> Vec<Due> {
         let mut queue = self.queue.lock();
-        let due: Vec<(Oid, i64)> = queue
+        let mut due: Vec<Due> = queue
             .iter()
             .filter(|(table, since)| now_us - **since >= AGE_US || inline(**table) >= INLINE_MAX)
-            .map(|(table, since)| (*table, *since))
+            .map(|(table, since)| Due { table: *table, since_us: *since, calm: false })
             .collect();
-        for (table, _) in &due {
-            queue.remove(table);
+        for one in &due {
+            queue.remove(&one.table);
         }
+        drop(queue);
+        self.written.lock().retain(|table, last| {
+            let calm = now_us - *last >= CALM_US;
+            if calm {
+                due.push(Due { table: *table, since_us: *last, calm });
+            }
+            !calm
+        });
         due
+    }
+
+    fn requeue(&self, due: Due) {
+        if due.calm {
+            self.calm_again(due.table, due.since_us);
+        } else {
+            self.again(due.table, due.since_us);
+        }
     }
 }
 
@@ -169,8 +215,8 @@ impl LeaderNode {
         }
     }
 
-    /// The tables that are due, with since when they wait.
-    fn due(&self, tick: u64) -> Vec<(Oid, i64)> {
+    /// The tables that are due.
+    fn due(&self, tick: u64) -> Vec<Due> {
         let state = self.catalog.head();
         if tick % SWEEP_TICKS == SWEEP_TICKS - 1 {
             state.all_relations().filter_map(Relation::table).for_each(|table| {
@@ -187,18 +233,18 @@ impl LeaderNode {
 
     /// One round: the tables that are due, one after the other.
     async fn tidy_up(&self, tick: u64, closing: &CancellationToken) {
-        for (oid, since_us) in self.due(tick) {
+        for due in self.due(tick) {
             if closing.is_cancelled() {
                 return;
             }
             // Queries that wait for their turn come first.
-            let patient = base::clock::now_us() - since_us < PATIENCE_US;
-            if self.engine.queued() > 0 || self.is_in_use(oid, patient) {
-                self.upkeep.again(oid, since_us);
+            let patient = base::clock::now_us() - due.since_us < PATIENCE_US;
+            if self.engine.queued() > 0 || self.is_in_use(due.table, patient) {
+                self.upkeep.requeue(due);
                 continue;
             }
             let started = tokio::time::Instant::now();
-            if self.tidy_table(oid, since_us, closing).await {
+            if self.tidy_table(due, closing).await && !self.is_quiet() {
                 let rest = (started.elapsed() * REST_FACTOR).min(REST_MAX);
                 tokio::select! {
                     () = closing.cancelled() => return,
@@ -209,17 +255,23 @@ impl LeaderNode {
     }
 
     /// Rewrites what is due of a table; true when there was something.
-    async fn tidy_table(&self, oid: Oid, since_us: i64, closing: &CancellationToken) -> bool {
+    async fn tidy_table(&self, due: Due, closing: &CancellationToken) -> bool {
+        let oid = due.table;
         let state = self.catalog.head();
         let Some(Relation::Table(table)) = state.relation_by_oid(oid) else { return false };
         let segments = state.segments(oid);
-        let chosen = compaction::due(&table, &segments);
+        let chosen = compaction::due(&table, &segments, due.calm);
         if chosen.is_empty() {
             return false;
         }
+        let waited_us = base::clock::now_us() - due.since_us;
+        let bytes: u64 = chosen.iter().map(|segment| segment.bytes).sum();
+        if bytes > MOMENT_BYTES && waited_us < QUIET_MAX_US && !self.is_quiet() {
+            self.upkeep.requeue(due);
+            return false;
+        }
         let mut record = self.new_record(&table, "Background");
-        let patient = base::clock::now_us() - since_us < PATIENCE_US;
-        let rewriter = Rewriter::Background { owner: OWNER, patient };
+        let rewriter = Rewriter::Background { owner: OWNER, patient: waited_us < PATIENCE_US };
         let cancel = closing.child_token();
         let rewrite: BoxFuture<'_, base::Result<Option<Rewritten>>> =
             Box::pin(self.rewrite_segments(&table, chosen, rewriter, &cancel));
@@ -228,11 +280,12 @@ impl LeaderNode {
                 tracing::debug!(table = table.name, ?done, "a table was tidied up");
                 self.finish_record(&mut record, done);
                 // There may be more of it.
-                self.upkeep.touched(oid);
+                self.upkeep.again(oid, base::clock::now_us());
+                self.upkeep.calm_again(oid, due.since_us);
             }
-            Ok(None) => self.upkeep.again(oid, since_us),
+            Ok(None) => self.upkeep.requeue(due),
             Err(error) if error.sqlstate() == base::SqlState::SerializationFailure => {
-                self.upkeep.again(oid, since_us);
+                self.upkeep.requeue(due);
             }
             Err(error) if closing.is_cancelled() => {
                 tracing::debug!(%error, "a rewrite ended with the leader");
@@ -242,6 +295,15 @@ impl LeaderNode {
             }
         }
         true
+    }
+
+    /// True when no statement runs and none did a moment ago.
+    fn is_quiet(&self) -> bool {
+        let now = base::clock::now_us();
+        self.sessions().iter().all(|session| {
+            let activity = session.activity.lock();
+            activity.running.is_none() && now - activity.last_change_us >= QUIET_US
+        })
     }
 
     /// A record of a rewrite of a table as it is now.
@@ -300,10 +362,25 @@ mod tests {
         upkeep.touched(Oid(1));
         let now = base::clock::now_us();
         assert!(upkeep.due(now, |_| 0).is_empty());
-        assert_eq!(upkeep.due(now, |_| INLINE_MAX)[0].0, Oid(1));
+        assert_eq!(upkeep.due(now, |_| INLINE_MAX)[0].table, Oid(1));
         upkeep.touched(Oid(2));
-        assert_eq!(upkeep.due(base::clock::now_us() + AGE_US, |_| 0)[0].0, Oid(2));
-        assert!(upkeep.due(i64::MAX, |_| INLINE_MAX).is_empty());
+        assert_eq!(upkeep.due(base::clock::now_us() + AGE_US, |_| 0)[0].table, Oid(2));
+        assert!(upkeep.due(base::clock::now_us() + AGE_US, |_| INLINE_MAX).is_empty());
+    }
+
+    #[test]
+    fn a_table_is_calm_when_its_last_write_is_old() {
+        let upkeep = Upkeep::default();
+        upkeep.touched(Oid(1));
+        let first = upkeep.written.lock()[&Oid(1)];
+        assert!(upkeep.due(first + AGE_US, |_| 0).iter().all(|due| !due.calm));
+        upkeep.written.lock().insert(Oid(1), first + AGE_US);
+        assert!(upkeep.due(first + CALM_US, |_| 0).is_empty());
+        let due = upkeep.due(first + AGE_US + CALM_US, |_| 0);
+        assert_eq!(due, [Due { table: Oid(1), since_us: first + AGE_US, calm: true }]);
+        upkeep.requeue(due[0]);
+        assert_eq!(upkeep.due(i64::MAX, |_| 0), due);
+        assert!(upkeep.due(i64::MAX, |_| 0).is_empty());
     }
 
     #[test]
@@ -311,5 +388,6 @@ mod tests {
         let upkeep = Upkeep::default();
         (0..QUEUE_MAX as u32 + 10).for_each(|n| upkeep.touched(Oid(n)));
         assert_eq!(upkeep.queue.lock().len(), QUEUE_MAX);
+        assert_eq!(upkeep.written.lock().len(), QUEUE_MAX);
     }
 }
