@@ -176,9 +176,11 @@ class Client:
 
     def verify(self, connection):
         """Compares what is there with what must be; gives what is wrong, or None."""
-        found = {table: dict(connection.execute(
-            f"SELECT k, v FROM {table} WHERE owner = {self.number}").fetchall())
+        rows = {table: connection.execute(
+            f"SELECT k, v FROM {table} WHERE owner = {self.number}").fetchall()
             for table in TABLES}
+        found = {table: dict(rows[table]) for table in TABLES}
+        doubled = {table: len(rows[table]) - len(found[table]) for table in TABLES}
         names = [name for name, in connection.execute(
             "SELECT tablename FROM pg_tables "
             f"WHERE strpos(tablename, 'made_{self.number}_') = 1").fetchall()]
@@ -188,6 +190,8 @@ class Client:
             self.state = self.unknown
         wrong = None if found == self.state else difference(self.state, self.unknown, found)
         self.unknown = None
+        if any(doubled.values()):
+            wrong = f"rows more than once {doubled}; {wrong}"
         return wrong and f"client {self.number}: {wrong}"
 
 

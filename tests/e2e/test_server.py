@@ -36,6 +36,16 @@ def test_a_second_start_continues_and_a_third_is_refused(tmp_path):
     server.stop()
 
 
+def test_a_stop_right_after_the_start_is_orderly(tmp_path):
+    for mode in ("embedded-1x1", "processes-3x2"):
+        server = Server(tmp_path / mode, tmp_path, MODES[mode])
+        try:
+            for _ in range(3):
+                server.start().stop()
+        finally:
+            server.close()
+
+
 def test_a_generated_password_is_in_a_private_file(tmp_path):
     process = subprocess.Popen([PROGRAM, "start", "--port", "0", "--data", str(tmp_path / "c")],
                                stdout=subprocess.PIPE, text=True)

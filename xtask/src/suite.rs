@@ -67,10 +67,22 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<bool, String> {
 
 /// Builds the programs; false when that fails.
 pub(crate) fn build(root: &Path) -> Result<bool, String> {
-    cargo(root, &["build", "--release", "--workspace", "--bins"])
-        .status()
-        .map(|status| status.success())
-        .map_err(|e| format!("cargo build: {e}"))
+    let workspace = cargo(root, &["build", "--release", "--workspace", "--bins"]);
+    for mut command in [workspace, faulty_s3(root, &["build", "--release"])] {
+        let status = command.status().map_err(|e| format!("cargo build: {e}"))?;
+        if !status.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A cargo command on the S3 server of the tests, which is a workspace of its own.
+fn faulty_s3(root: &Path, words: &[&str]) -> Command {
+    let mut command = cargo(root, words);
+    command.args(["--manifest-path", "tests/faulty-s3/Cargo.toml"]);
+    command.env("CARGO_TARGET_DIR", target(root));
+    command
 }
 
 /// pytest over files, directories or single tests, against the built program. It ends with the
@@ -81,6 +93,7 @@ pub(crate) fn pytest(root: &Path, python: &install::Python, tests: &[&str]) -> C
         .args(["-m", "pytest", "-q", "--maxfail=5", "-p", "no:cacheprovider"])
         .args(tests)
         .env("BLUESHIFT_PROGRAM", target(root).join("release/blueshift"))
+        .env("BLUESHIFT_FAULTY_S3", target(root).join("release/faulty-s3"))
         .env("BLUESHIFT_ADYA", install::checker())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(root);
@@ -97,10 +110,17 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
         command: pytest(root, python, &[directory]),
         reads: Reads::Pytest,
     };
+    let mut clippy = faulty_s3(root, &["clippy", "--all-targets"]);
+    clippy.args(["--", "-D", "warnings"]);
     vec![
         Step {
             name: "unit",
             command: cargo(root, &["test", "--release", "--workspace", "--no-fail-fast"]),
+            reads: Reads::Cargo,
+        },
+        Step {
+            name: "unit",
+            command: faulty_s3(root, &["test", "--release"]),
             reads: Reads::Cargo,
         },
         Step {
@@ -111,6 +131,7 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
             ),
             reads: Reads::Status,
         },
+        Step { name: "clippy", command: clippy, reads: Reads::Status },
         Step { name: "slt", command: slt, reads: Reads::Plain },
         python_step("e2e", "tests/e2e"),
         python_step("isolation", "tests/isolation"),

@@ -101,7 +101,7 @@ fn dependencies(manifest: &str) -> Vec<String> {
 
 fn sources(root: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
-    let mut pending = vec![root.join("crates"), root.join("xtask")];
+    let mut pending = vec![root.join("crates"), root.join("xtask"), root.join("tests/faulty-s3")];
     while let Some(directory) = pending.pop() {
         let entries =
             std::fs::read_dir(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;

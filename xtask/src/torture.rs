@@ -32,6 +32,7 @@ const PARTS: &[(&str, &str)] = &[
     ("T9 random statements", "tests/stress/test_random.py::test_random_statements"),
     ("T10 damaged data", "tests/crash/test_damage.py::test_damaged_data_files"),
     ("T10 damaged catalog", "tests/crash/test_damage.py::test_damaged_catalog_files"),
+    ("T3, T10 on S3", "tests/crash/test_over_s3.py"),
     ("fifty sessions", "tests/stress/test_sessions.py::test_fifty_sessions"),
     ("full disk", "tests/crash/test_full_disk.py"),
     ("many segments", "tests/crash/test_many_segments.py"),

@@ -99,8 +99,9 @@ async fn play(options: &DemoOptions, root: &Path) -> Result<()> {
     let serves = options.serve || (!options.exit && std::io::stdout().is_terminal());
     how_to_connect(&running, serves);
     if serves {
+        let signal = start::signals()?;
         say("Serving until Ctrl-C.");
-        start::until_signal().await?;
+        signal.await;
     }
     running.stop().await
 }

@@ -12,7 +12,7 @@ use wire::Tls;
 
 use crate::assembly::{LeaderParts, NodeOptions, extensions, start_leader};
 use crate::shell::print_line;
-use crate::start::{ADMIN_USER, DATABASE, remote_cluster, until_signal};
+use crate::start::{ADMIN_USER, DATABASE, remote_cluster, signals};
 
 /// Options of `blueshift compute`.
 #[derive(Args, Clone, Debug)]
@@ -54,9 +54,10 @@ pub(crate) async fn compute(arguments: ComputeArguments) -> Result<()> {
     let sources = arguments.node.access.sources()?;
     let shutdown = CancellationToken::new();
     let ending = shutdown.clone();
+    let signal = signals()?;
     base::task::spawn("compute shutdown", async move {
         tokio::select! {
-            signal = until_signal() => drop(signal),
+            () = signal => {}
             () = supervisor_gone(), if arguments.supervised => {}
         }
         ending.cancel();
@@ -138,10 +139,11 @@ pub(crate) async fn leader(arguments: LeaderArguments) -> Result<()> {
         admin_password: password.lines().next().map(Secret::new),
     })
     .await?;
+    let signal = signals()?;
     print_line(&format!(
         "blueshift ready: postgresql://{ADMIN_USER}@{}/{DATABASE}",
         running.address
     ));
-    until_signal().await?;
+    signal.await;
     running.stop().await
 }

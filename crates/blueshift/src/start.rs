@@ -90,8 +90,9 @@ pub(crate) struct Running {
 pub(crate) async fn run(arguments: StartArguments) -> Result<()> {
     let running = begin(arguments).await?;
     let file = running.password_file().map(|file| format!(" password-file={}", file.display()));
+    let signal = signals()?;
     print_line(&format!("blueshift ready: {}{}", running.url(), file.unwrap_or_default()));
-    until_signal().await?;
+    signal.await;
     running.stop().await
 }
 
@@ -282,15 +283,16 @@ impl Running {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn until_signal() -> Result<()> {
+/// Catches SIGTERM and SIGINT from here on; the future is done when one has come.
+pub(crate) fn signals() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|e| Error::io("wait for signals", e));
     let (mut terminate, mut interrupt) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

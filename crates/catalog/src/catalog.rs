@@ -36,7 +36,7 @@ pub struct Options {
     pub in_doubt: Duration,
     /// How often a put is repeated at most within that time.
     pub in_doubt_attempts: u32,
-    /// How long to wait before a slot of unknown content is read or written again.
+    /// How long to wait before the self-test, or a slot of unknown content, is tried again.
     pub retry_delay: Duration,
     /// How many log records are read at once at start.
     pub replay_reads: usize,
@@ -92,6 +92,17 @@ impl Default for Options {
             replay_reads: 16,
             rules: Rules::default(),
             source: Source::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Lets `retry_delay` pass, and other tasks run.
+    pub(crate) async fn pause(&self) {
+        if self.retry_delay.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.retry_delay).await;
         }
     }
 }

@@ -162,19 +162,11 @@ impl Slot<'_> {
             }
             let position = self.header.position;
             tracing::warn!(error = %why, %position, attempts, "outcome of a commit is in doubt");
-            self.pause().await;
+            self.options.pause().await;
             if !rules.keep_nonce {
                 self.header.nonce = self.options.source.nonce();
                 (bytes, checksum) = encode(self.header, self.transactions)?;
             }
-        }
-    }
-
-    async fn pause(&self) {
-        if self.options.retry_delay.is_zero() {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(self.options.retry_delay).await;
         }
     }
 
