@@ -27,8 +27,8 @@ def geometric_mean(values):
 def interleaved(systems, queries, runs, compare):
     """Medians in seconds by query and system, turn about, the first turn not counted.
 
-    `systems` maps names to functions from SQL to rows, `queries` labels to SQL. The answers of
-    all systems are given to `compare` beside DuckDB's."""
+    `systems` maps names to functions from SQL to rows, `queries` labels to SQL. `compare` is given
+    each system's name, the SQL, its rows and DuckDB's."""
     medians = {}
     for label, text in queries.items():
         samples = {name: [] for name in systems}
@@ -40,7 +40,7 @@ def interleaved(systems, queries, runs, compare):
                     samples[name].append(seconds)
         for name in systems:
             if name != "duckdb":
-                compare(answers[name], answers["duckdb"])
+                compare(name, text, answers[name], answers["duckdb"])
         medians[label] = {name: statistics.median(times) for name, times in samples.items()}
         shown = "  ".join(f"{name} {1000 * value:8.1f}" for name, value in medians[label].items())
         print(f"{label:<4} {shown}", flush=True)

@@ -14,6 +14,19 @@ public class Jdbc {
                 }
             }
             check(found, "getTables lists every_type");
+            int columns = 0;
+            try (ResultSet listed = metadata.getColumns(null, "public", "every_type", "%")) {
+                while (listed.next()) {
+                    columns++;
+                    check(listed.getString("TYPE_NAME") != null, "a type for each column");
+                    check(listed.getInt("ORDINAL_POSITION") == columns, "columns in their order");
+                }
+            }
+            check(columns > 10, "getColumns lists the columns of every_type");
+            // A type that the driver does not know from the start is looked up along the path.
+            try (ResultSet listed = metadata.getColumns(null, "pg_catalog", "pg_class", "%")) {
+                check(listed.next(), "getColumns lists the columns of pg_class");
+            }
             try (PreparedStatement statement =
                     connection.prepareStatement("SELECT d, v FROM every_type WHERE id = ?")) {
                 for (int run = 0; run < 10; run++) {

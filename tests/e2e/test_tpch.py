@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import math
+import re
 
 import duckdb
 import pytest
@@ -24,7 +25,14 @@ def answers(tpch_files):
                            .split(") DIST")[0] + ")")
         connection.execute(
             f"COPY {table} FROM '{tpch_files}/{table}/part-*.csv' (FORMAT csv, HEADER)")
-    return {n: connection.execute(query(n)).fetchall() for n in range(1, 23)}
+    return {n: connection.execute(exact_averages(query(n))).fetchall() for n in range(1, 23)}
+
+
+def exact_averages(text):
+    """AVG of a DECIMAL(15, 2) as Redshift has it: a decimal with the digits of its argument, cut
+    off. DuckDB's is a double."""
+    return re.sub(r"avg\((\w+)\)",
+                  r"((sum(\1) * 100)::hugeint // count(\1))::decimal(36, 0) * 0.01", text)
 
 
 def plain(value):
@@ -46,7 +54,6 @@ def assert_same(ours, theirs):
         assert len(mine) == len(other)
         for a, b in zip(mine, other):
             if isinstance(a, float) and isinstance(b, float):
-                # AVG of DECIMAL(15, 2) has six digits, DuckDB's is a double.
                 assert math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6), (mine, other)
             else:
                 assert a == b, (mine, other)

@@ -5,14 +5,14 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::Stream;
 
 use crate::ids::Oid;
-use crate::{CancellationToken, Error, Result, SqlType};
+use crate::{CancellationToken, Error, Result, SqlType, error};
 
 /// Result rows, batch by batch. The stream is polled only as fast as the client reads.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -208,7 +208,34 @@ pub trait Session: Send {
     /// `failed` says that a statement since the last call failed.
     async fn sync(&mut self, failed: bool) -> Result<()>;
 
-    /// Cancelled when the session must end (`pg_terminate_backend`, shutdown); `wire` then
-    /// sends FATAL 57P01 and closes.
-    fn terminated(&self) -> CancellationToken;
+    /// Ended when the session must end (`pg_terminate_backend`, idle limits, shutdown); `wire`
+    /// then sends the reason as FATAL and closes.
+    fn termination(&self) -> Termination;
+}
+
+/// The end of a session from outside, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Termination {
+    token: CancellationToken,
+    reason: Arc<OnceLock<Error>>,
+}
+
+impl Termination {
+    /// Ends the session. The first reason counts.
+    pub fn end(&self, reason: Error) {
+        // A session that ends already has its reason.
+        drop(self.reason.set(reason));
+        self.token.cancel();
+    }
+
+    /// Resolves with the reason once the session must end.
+    pub async fn ended(&self) -> Error {
+        self.token.cancelled().await;
+        self.reason.get().cloned().unwrap_or_else(by_administrator)
+    }
+}
+
+/// Why sessions end that somebody terminates, or when the server stops.
+pub fn by_administrator() -> Error {
+    error!(AdminShutdown, "terminating connection due to administrator command")
 }

@@ -16,6 +16,7 @@ pub mod rng;
 pub mod secret;
 pub mod segment;
 pub mod sqlstate;
+pub mod stack;
 pub mod suggest;
 pub mod task;
 pub mod telemetry;

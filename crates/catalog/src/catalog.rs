@@ -186,9 +186,9 @@ impl Catalog {
         Transaction::begin(&self.inner.ids, head.clone(), open)
     }
 
-    /// The position of the oldest snapshot of an open transaction.
-    pub fn oldest_snapshot(&self) -> Option<LogPosition> {
-        self.inner.snapshots.oldest()
+    /// The positions of the snapshots of open transactions, oldest first, each once.
+    pub fn open_snapshots(&self) -> Vec<LogPosition> {
+        self.inner.snapshots.positions()
     }
 
     /// Commits a transaction and returns the state with it. Going on from here, every

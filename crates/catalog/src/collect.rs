@@ -275,7 +275,13 @@ impl Catalog {
         // What left at a time was still there for whoever reads at any time before.
         let until_us = inner.pins.oldest_us().map_or(horizon_us, |pin| pin.min(horizon_us));
         let rules = inner.options.rules;
-        let batch = self.without_named(inner.departed.choose(until_us, rules), now_us).await?;
+        let mut chosen = inner.departed.choose(until_us, rules);
+        if history::horizon_us(&self.head(), now_us) < horizon_us {
+            // The retention was raised meanwhile: what was chosen may have left since.
+            inner.departed.release(&chosen, Some(now_us));
+            chosen.clear();
+        }
+        let batch = self.without_named(chosen, now_us).await?;
         let waiting = || inner.departed.waiting() + self.head().doomed().count();
         if ready.is_empty() && batch.is_empty() {
             return Ok(Collected { removed: 0, waiting: waiting() });

@@ -27,7 +27,7 @@ mod tests;
 
 pub use catalog::{Catalog, Options};
 pub use collect::Collected;
-pub use history::RETENTION_SETTING;
+pub use history::{Dropped, RETENTION_SETTING};
 pub use object::{
     ADMIN_USER_OID, Cluster, Column, Constraint, DEV_DATABASE_OID, Database, DistStyle,
     Distribution, Grant, INFORMATION_SCHEMA_OID, Identity, Isolation, LOAD_ERRORS_MAX, LoadError,

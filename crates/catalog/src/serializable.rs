@@ -54,9 +54,9 @@ impl Snapshots {
         Open { snapshots: self.clone(), position, serializable: false }
     }
 
-    /// The oldest snapshot of an open transaction.
-    pub(crate) fn oldest(&self) -> Option<LogPosition> {
-        self.0.lock().all.keys().next().copied()
+    /// The snapshots of open transactions, oldest first.
+    pub(crate) fn positions(&self) -> Vec<LogPosition> {
+        self.0.lock().all.keys().copied().collect()
     }
 
     fn oldest_serializable(&self) -> Option<LogPosition> {

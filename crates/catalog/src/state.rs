@@ -45,6 +45,8 @@ pub struct State {
     position: LogPosition,
     /// When the record at the position was staged.
     time_us: i64,
+    /// Data that left before this time may be gone, whatever the retention is now.
+    kept_from_us: i64,
     epoch: Epoch,
     cluster: Option<Arc<Cluster>>,
     next_oid: Oid,
@@ -70,6 +72,7 @@ impl Default for State {
         Self {
             position: LogPosition(0),
             time_us: 0,
+            kept_from_us: 0,
             epoch: Epoch(0),
             cluster: None,
             next_oid: base::ids::FIRST_USER_OID,
@@ -109,6 +112,10 @@ impl State {
     /// When the last record in it was staged, in microseconds since the Unix epoch.
     pub fn time_us(&self) -> i64 {
         self.time_us
+    }
+
+    pub(crate) fn kept_from_us(&self) -> i64 {
+        self.kept_from_us
     }
 
     /// The epoch of the newest leader that wrote into it.
@@ -200,6 +207,12 @@ impl State {
     /// version of the table, then shared.
     pub fn segments(&self, table: Oid) -> Arc<[Arc<Segment>]> {
         self.contents.get(&table).map(|contents| contents.slice()).unwrap_or_default()
+    }
+
+    /// The record that last brought rows of a segment or took some away, which rewriting does
+    /// not: every snapshot from there on has its rows. 0 where that was before this leader began.
+    pub fn segment_changed_at(&self, table: Oid, number: u32) -> LogPosition {
+        self.contents.get(&table).map_or(LogPosition(0), |contents| contents.changed_at(number))
     }
 
     /// The number of segments of a table.

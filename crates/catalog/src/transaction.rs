@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::object::Relation;
 use crate::op::Op;
 use crate::serializable::Open;
-use crate::state::State;
+use crate::state::{Conflicts, State};
 
 /// The ids that a leader has given in its epoch.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ pub struct Transaction {
     state: Arc<State>,
     ops: Vec<Op>,
     reads: BTreeSet<Oid>,
-    /// Tables whose segments were taken over from the head, and after how many operations.
-    followed: Vec<(Oid, usize)>,
+    /// Segments were taken over from the head.
+    followed: bool,
     open: Open,
 }
 
@@ -82,23 +82,34 @@ impl Transaction {
             snapshot,
             ops: Vec::new(),
             reads: BTreeSet::new(),
-            followed: Vec::new(),
+            followed: false,
             open,
         }
     }
 
-    /// Takes over the segments that `head`, a later state, has for a table when they hold the
-    /// very rows of the snapshot: what compaction did meanwhile is then no conflict. Does
-    /// nothing when the table changed, or this transaction changed it.
+    /// Takes over the segments that `head`, a later state, has for rows of the snapshot: that
+    /// compaction wrote them anew is then no conflict. Does nothing for a table whose rows this
+    /// transaction deletes: it has kept compaction away from then on.
     pub fn follow(&mut self, table: Oid, head: &State) {
-        if !head.changed_since(table, &self.snapshot)
-            && self.state.has_contents_of(&self.snapshot, table)
-            && !head.has_contents_of(&self.snapshot, table)
-        {
-            self.snapshot = Arc::new(self.snapshot.with_contents_of(head, table));
-            self.state = Arc::new(self.state.with_contents_of(head, table));
-            self.followed.push((table, self.ops.len()));
+        let deletes = |op: &Op| matches!(op, Op::DeleteRows { table: of, .. } if *of == table);
+        if self.ops.iter().any(deletes) {
+            return;
         }
+        let Some(snapshot) = self.snapshot.rewritten(head, table) else { return };
+        // What the transaction did holds as well over the same rows.
+        if let Some(state) = replayed(&snapshot, &self.ops) {
+            (self.snapshot, self.state, self.followed) = (Arc::new(snapshot), state, true);
+        }
+    }
+
+    /// Whether the operations from the one numbered `from` on could still be committed after what
+    /// is in `head`, a later state.
+    ///
+    /// # Errors
+    /// 40001 naming what changed.
+    pub fn check(&self, head: &State, from: usize) -> Result<()> {
+        let ops = self.ops.get(from..).unwrap_or_default();
+        (Conflicts { snapshot: &self.snapshot, head }).check(ops)
     }
 
     /// Asks for SERIALIZABLE or, from the start, SNAPSHOT: the level of the session's database,
@@ -157,12 +168,10 @@ impl Transaction {
     /// Takes back every operation since the savepoint: one of this transaction, and made before
     /// any that was rolled back to since.
     pub fn roll_back_to(&mut self, savepoint: &Savepoint) {
-        self.state = savepoint.state.clone();
         self.ops.truncate(savepoint.ops);
-        // A table followed since then was untouched at the savepoint.
-        for (table, _) in self.followed.iter().filter(|(_, ops)| *ops >= savepoint.ops) {
-            self.state = Arc::new(self.state.with_contents_of(&self.snapshot, *table));
-        }
+        // The savepoint may be from before the snapshot has its segments of now.
+        let now = self.followed.then(|| replayed(&self.snapshot, &self.ops)).flatten();
+        self.state = now.unwrap_or_else(|| savepoint.state.clone());
     }
 
     /// True when committing it would write nothing.
@@ -213,4 +222,11 @@ impl Transaction {
         let Transaction { id, snapshot, ops, reads, open, .. } = self;
         Parts { id, snapshot, ops, reads, open }
     }
+}
+
+/// A snapshot with operations that were applied before.
+fn replayed(snapshot: &State, ops: &[Op]) -> Option<Arc<State>> {
+    let mut state = snapshot.clone();
+    ops.iter().try_for_each(|op| state.apply(op)).ok()?;
+    Some(Arc::new(state))
 }

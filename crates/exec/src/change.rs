@@ -13,9 +13,9 @@ mod proto;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use arrow_schema::DataType;
 use arrow_select::filter::filter_record_batch;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -102,13 +102,18 @@ struct Change {
     address: usize,
     reservation: MemoryReservation,
     batches: usize,
+    /// Rows that changed something.
+    changed: u64,
 }
 
 impl Change {
     async fn run(mut self, mut input: SendableRecordBatchStream) -> Result<Vec<RecordBatch>> {
         while let Some(batch) = input.next().await {
             let batch = batch?;
-            self.collector.add(batch.column(self.address).as_primitive::<Int64Type>());
+            let addresses = batch.column(self.address).as_primitive::<Int64Type>();
+            let write = self.writer.as_ref().map(|_| batch.column(self.address + 1).as_boolean());
+            self.changed += changed_rows(addresses, write);
+            self.collector.add(addresses);
             self.batches += 1;
             if self.batches.is_multiple_of(ACCOUNT_BATCHES) {
                 self.reservation.try_resize(self.collector.bytes())?;
@@ -124,9 +129,24 @@ impl Change {
             None => Vec::new(),
         };
         let written = written.into_iter().map(|segment| Ok(Item::Written(Box::new(segment))));
-        let items = written.chain(self.collector.items()).collect::<Result<Vec<_>>>()?;
+        let changed = std::iter::once(Ok(Item::Changed(self.changed)));
+        let items =
+            written.chain(changed).chain(self.collector.items()).collect::<Result<Vec<_>>>()?;
         item::to_batches(items)
     }
+}
+
+/// The rows of a batch that name a row to go, are to be written, or both.
+fn changed_rows(addresses: &Int64Array, write: Option<&BooleanArray>) -> u64 {
+    let named = addresses.len() - addresses.null_count();
+    let new = match (write, addresses.nulls()) {
+        (Some(write), Some(addressed)) if named < addresses.len() => {
+            let unnamed = write.iter().zip(addressed.iter()).filter(|(_, named)| !named);
+            unnamed.filter(|(write, _)| *write == Some(true)).count()
+        }
+        _ => 0,
+    };
+    (named + new) as u64
 }
 
 /// The rows of the table in a batch that are to be written.
@@ -201,6 +221,7 @@ impl ExecutionPlan for ChangeExec {
             address: self.spec.as_ref().map_or(0, |spec| spec.columns.len()),
             reservation: consumer.register(context.memory_pool()),
             batches: 0,
+            changed: 0,
         };
         let items = change.run(self.input.execute(partition, context)?);
         let batches = futures::stream::once(items)

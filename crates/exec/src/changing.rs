@@ -50,6 +50,9 @@ pub struct Modified {
     pub deleted: u64,
     /// Rows in `segments`.
     pub written: u64,
+    /// Rows that went, came or were given other values, each counted once: what a command's tag
+    /// says.
+    pub changed: u64,
     /// Some row came more than once.
     pub repeated: bool,
 }
@@ -199,6 +202,7 @@ impl Executable {
                             return Err(Error::internal("the deletes of a segment were divided"));
                         }
                     }
+                    Item::Changed(rows) => modified.changed += rows,
                     Item::Partial(_) => {
                         return Err(Error::internal("the deletes of a segment were not merged"));
                     }
@@ -212,6 +216,7 @@ impl Executable {
                 continue;
             };
             modified.deleted += one.deleted;
+            modified.changed = modified.changed.saturating_sub(one.named - one.deleted);
             modified.repeated |= one.named != one.deleted;
             let deletes = Arc::new(one.into_deletes());
             let segment = SegmentName::from(segment.as_ref());

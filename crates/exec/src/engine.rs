@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use base::ids::SliceId;
 use base::segment::Segment;
+use base::stack::Deep;
 use base::{CancellationToken, Error, Result, error};
 use catalog::Table;
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion_distributed::DistributedExt;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use object_store::ObjectStore;
@@ -112,8 +114,8 @@ impl Drop for Inner {
 
 /// How often the health of remote nodes is asked for.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// Planning recurses over expressions; the statement's depth is limited by the `sql` floor.
-const PLANNING_STACK_BYTES: usize = 64 << 20;
+/// A plan with fewer nodes and expressions is made where it is asked for.
+const SMALL_PLAN_NODES: usize = 2_000;
 
 impl Engine {
     /// Starts the engine. `store` holds the segments of embedded nodes; remote nodes have their
@@ -311,7 +313,7 @@ impl Inner {
         logical: LogicalPlan,
     ) -> Result<Plan> {
         let state = state.clone();
-        on_big_stack(async move {
+        planning(is_small(&logical), async move {
             let plan = state.create_physical_plan(&logical).await.map_err(from_datafusion)?;
             distribute::yielding(distribute::unpolled::without_blocking_filters(&plan)?)
         })
@@ -319,31 +321,39 @@ impl Inner {
     }
 
     pub(crate) fn divide(&self, physical: &Plan) -> Result<Distributed> {
-        let divided = distribute::distribute(physical, self.layout)?;
-        verify::verify(&divided, self.layout)?;
-        Ok(divided)
+        base::stack::deep(|| {
+            let divided = distribute::distribute(physical, self.layout)?;
+            verify::verify(&divided, self.layout)?;
+            Ok(divided)
+        })
     }
 }
 
-/// Runs a future on a thread of its own with a deep stack.
-async fn on_big_stack<T, F>(future: F) -> Result<T>
+/// Plans where it is asked to when the plan is small; a large one goes to a thread of its own, so
+/// that others need not wait for it.
+async fn planning<T, F>(small: bool, future: F) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let future = Deep::new(future);
+    if small {
+        return future.await;
+    }
     let runtime = tokio::runtime::Handle::current();
-    let span = tracing::Span::current();
-    std::thread::Builder::new()
-        .name("planner".to_owned())
-        .stack_size(PLANNING_STACK_BYTES)
-        .spawn(move || {
-            let result = span.in_scope(|| runtime.block_on(future));
-            // The caller may have gone: then nobody needs the plan.
-            drop(sender.send(result));
-        })
-        .map_err(|error| Error::io("start a thread for planning", error))?;
-    receiver.await.map_err(|_| Error::internal("planning did not finish"))?
+    base::task::blocking("planning", move || runtime.block_on(future)).await
+}
+
+/// True for a plan of few nodes and expressions.
+fn is_small(plan: &LogicalPlan) -> bool {
+    let mut left = SMALL_PLAN_NODES;
+    let mut count = |_: &Expr| {
+        left = left.saturating_sub(1);
+        Ok(if left == 0 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    };
+    let counted =
+        plan.apply_with_subqueries(|node| node.apply_expressions(|e| e.apply(&mut count)));
+    counted.is_ok() && left > 0
 }
 
 fn watch(peers: Arc<Peers>, stopped: CancellationToken) {

@@ -13,9 +13,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base::client::{Event, Login, Outcome, Prepared, Session, Severity, TransactionStatus, Value};
+use base::client::{
+    Event, Login, Outcome, Prepared, Session, Severity, Termination, TransactionStatus, Value,
+};
 use base::ids::Oid;
-use base::{CancellationToken, Error, Result, SqlState, SqlType, error};
+use base::{Error, Result, SqlState, SqlType, error};
 use futures::FutureExt;
 
 use crate::leader::LeaderNode;
@@ -116,6 +118,7 @@ impl ClientSession {
         let database = state.database_by_oid(self.entry.database_oid).ok_or_else(|| {
             error!(InvalidCatalogName, "database \"{}\" was dropped", self.entry.database)
         })?;
+        self.follow_cluster(&state);
         let search_path = self.settings.search_path(&user.name);
         Ok(Arc::new(SystemContext {
             state,
@@ -126,6 +129,15 @@ impl ClientSession {
             process_id: self.entry.process_id,
             settings: Arc::new(self.settings.clone()),
         }))
+    }
+
+    /// Takes over the settings of the whole cluster.
+    fn follow_cluster(&mut self, state: &catalog::State) {
+        let name = catalog::RETENTION_SETTING;
+        let value = state.setting(name).unwrap_or("0");
+        if self.settings.get(name) != value {
+            self.settings.decide(name, value);
+        }
     }
 
     /// Applies operations to the open transaction.
@@ -225,7 +237,6 @@ impl ClientSession {
         let open = matches!(block, Block::Explicit | Block::Failed);
         if !open {
             activity.block_since_us = None;
-            activity.tables.clear();
         } else if activity.block_since_us.is_none() {
             activity.block_since_us = Some(base::clock::now_us());
         }
@@ -234,31 +245,23 @@ impl ClientSession {
         limits.block_ms.store(self.settings.idle_block_ms(), Ordering::Relaxed);
     }
 
-    /// Says which tables the open transaction has used: background work leaves them alone.
-    pub(crate) fn note_tables(&self, tables: impl IntoIterator<Item = Oid>) {
-        self.entry.activity.lock().tables.extend(tables);
-    }
-
     /// The snapshot stays from here on.
     pub(crate) fn pin(&mut self) {
         self.work.pin(&self.leader.catalog);
     }
 
-    /// The statement reads these relations: serializable transactions answer for that, and
-    /// background work leaves their tables alone.
+    /// The statement reads these relations: serializable transactions answer for that.
     pub(crate) fn note_reads(&mut self, relations: &[sql::RelationUse]) {
         let state = self.work.state(&self.leader.catalog);
         let is_table = |oid: &Oid| {
             state.relation_by_oid(*oid).is_some_and(|relation| relation.table().is_some())
         };
         let tables: Vec<Oid> = relations.iter().map(|used| used.oid).filter(is_table).collect();
-        self.note_tables(tables.iter().copied());
         self.work.read(&self.leader.catalog, tables);
     }
 
     /// As [`ClientSession::note_reads`] for the table that a statement changes.
     pub(crate) fn note_read(&mut self, table: Oid) {
-        self.note_tables([table]);
         self.work.read(&self.leader.catalog, [table]);
     }
 
@@ -386,8 +389,8 @@ impl Session for ClientSession {
         result
     }
 
-    fn terminated(&self) -> CancellationToken {
-        self.entry.terminated.clone()
+    fn termination(&self) -> Termination {
+        self.entry.termination.clone()
     }
 }
 

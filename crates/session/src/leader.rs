@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use base::client::{Leader, Login, Session, Verifier};
+use base::client::{Leader, Login, Session, Termination, Verifier, by_administrator};
 use base::ids::QueryId;
 use base::{CancellationToken, Result, error};
 use catalog::{Catalog, Op};
@@ -130,7 +130,7 @@ impl LeaderNode {
     pub fn shut_down(&self) {
         self.closing.cancel();
         for session in self.registry.all() {
-            session.terminated.cancel();
+            session.termination.end(by_administrator());
         }
     }
 
@@ -203,7 +203,7 @@ impl LeaderNode {
             driver_version: parameter("driver_version"),
             os_version: parameter("os_version"),
             started_us: base::clock::now_us(),
-            terminated: CancellationToken::new(),
+            termination: Termination::default(),
             application_name: parking_lot::Mutex::new(parameter("application_name")),
             activity: parking_lot::Mutex::new(Activity {
                 last_change_us: base::clock::now_us(),

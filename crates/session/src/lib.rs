@@ -10,6 +10,7 @@ mod forms;
 mod leader;
 mod locks;
 mod login;
+mod past;
 mod planning;
 mod privileges;
 mod relations;

@@ -1,20 +1,25 @@
 //! Binding and planning: the session's use of `sql` and `exec`.
 //!
-//! Both recurse over the statement, so they run on threads with big stacks.
+//! Both recurse over the statement, so that they run on big stacks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::client::{BatchStream, Column};
 use base::{Result, SqlType};
 use catalog::State;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use futures::StreamExt;
 use sql::ast::Query;
 use sql::{Binder, BinderOptions, Bound, Moment, Registry};
 
 use crate::client::{ClientSession, Run};
+use crate::past::Past;
 use crate::relations::SessionRelations;
 use crate::system::{SystemContext, functions};
+
+/// Statements up to this length are parsed and bound where they arrive.
+const SHORT_BYTES: usize = 4_096;
 
 /// A query bound to one state of the catalog.
 pub(crate) struct Fresh {
@@ -22,12 +27,18 @@ pub(crate) struct Fresh {
     pub(crate) columns: Arc<[Column]>,
     state: Arc<State>,
     settings: Arc<crate::settings::Settings>,
+    /// The past that it may read: it holds for no longer than the transaction.
+    past: Option<Weak<Past>>,
 }
 
 impl Fresh {
     /// True while binding again would give the same plan.
-    pub(crate) fn holds(&self, state: &Arc<State>, settings: &crate::settings::Settings) -> bool {
-        Arc::ptr_eq(&self.state, state) && *self.settings == *settings
+    pub(crate) fn holds(&self, session: &mut ClientSession) -> bool {
+        let state = session.work.state(&session.leader.catalog);
+        let past = Arc::as_ptr(session.work.past());
+        Arc::ptr_eq(&self.state, &state)
+            && *self.settings == session.settings
+            && self.past.as_ref().is_none_or(|own| own.strong_count() > 0 && own.as_ptr() == past)
     }
 }
 
@@ -53,7 +64,8 @@ impl ClientSession {
         let context = self.context()?;
         let options = binder_options(&context, wanted)?;
         let engine = Arc::clone(&self.leader.engine);
-        Ok(Scope { relations: SessionRelations { context, engine }, options })
+        let past = Arc::clone(self.work.past());
+        Ok(Scope { relations: SessionRelations { context, engine, past }, options })
     }
 
     /// What putting values into a bound plan needs: no functions of the leader.
@@ -65,8 +77,9 @@ impl ClientSession {
     /// Binds a query and checks that the user may read what it names.
     pub(crate) async fn bind_query(&mut self, query: &Query, wanted: &[SqlType]) -> Result<Fresh> {
         let scope = self.scope(wanted)?;
-        let mut query = query.clone();
-        sql::on_big_stack(move || {
+        let query = query.clone();
+        self.bound(scope, query.source.text().len(), move |scope| {
+            let mut query = query.clone();
             crate::forms::rewrite(&mut query.body);
             let bound = scope.binder().query(&query)?;
             let context = scope.context();
@@ -79,6 +92,7 @@ impl ClientSession {
                 bound,
                 state: Arc::clone(&context.state),
                 settings: Arc::clone(&context.settings),
+                past: scope.relations.past(),
             })
         })
         .await
@@ -98,20 +112,36 @@ impl ClientSession {
     /// Plans and starts a query: rows stream from the compute nodes.
     pub(crate) async fn stream(&mut self, plan: LogicalPlan, run: &Run) -> Result<BatchStream> {
         let query = self.query_context(run);
-        let executable = planned(Arc::clone(&self.leader.engine), plan, query).await?;
+        let executable = self.leader.engine.plan(plan, &query).await?;
         run.planned();
-        executable.execute()
+        Ok(self.with_past(executable.execute()?))
+    }
+
+    /// Rows whose files stay for as long as they are read, also where the transaction ends before.
+    pub(crate) fn with_past(&self, batches: BatchStream) -> BatchStream {
+        let past = self.work.past();
+        if past.is_empty() {
+            return batches;
+        }
+        let past = Arc::clone(past);
+        Box::pin(batches.map(move |batch| {
+            let _held = &past;
+            batch
+        }))
     }
 }
 
-/// Plans on a big stack, in the caller's runtime.
-pub(crate) async fn planned(
-    engine: Arc<exec::Engine>,
-    plan: LogicalPlan,
-    query: exec::QueryContext,
-) -> Result<exec::Executable> {
-    let runtime = tokio::runtime::Handle::current();
-    sql::on_big_stack(move || runtime.block_on(engine.plan(plan, &query))).await
+/// Runs work that recurses over a statement of `bytes`: in place when that is short, otherwise on
+/// a thread of its own, so that others need not wait for it.
+pub(crate) async fn with_room<T, F>(bytes: usize, work: F) -> Result<T>
+where
+    F: FnOnce() -> Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    if bytes <= SHORT_BYTES {
+        return base::stack::deep(work);
+    }
+    base::task::blocking("planning", move || base::stack::deep(work)).await
 }
 
 fn binder_options(context: &Arc<SystemContext>, wanted: &[SqlType]) -> Result<BinderOptions> {

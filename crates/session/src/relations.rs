@@ -1,14 +1,15 @@
 //! Names become relations: the search path, temporary tables, system tables, views.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::{Error, Result, error, suggest};
-use catalog::Relation;
+use catalog::{Relation, State, Table};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use sql::ast::{Ident, ObjectName};
-use sql::{Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView};
+use sql::{At, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView};
 
+use crate::past::Past;
 use crate::system::{AnyRelation, Space, SystemContext, SystemProvider};
 
 /// The relations that one statement of one session sees.
@@ -16,9 +17,21 @@ use crate::system::{AnyRelation, Space, SystemContext, SystemProvider};
 pub(crate) struct SessionRelations {
     pub(crate) context: Arc<SystemContext>,
     pub(crate) engine: Arc<exec::Engine>,
+    /// What the transaction reads of the past.
+    pub(crate) past: Arc<Past>,
 }
 
 impl SessionRelations {
+    /// The relations as they are now, without a past.
+    pub(crate) fn new(context: Arc<SystemContext>, engine: Arc<exec::Engine>) -> SessionRelations {
+        SessionRelations { context, engine, past: Arc::default() }
+    }
+
+    /// The transaction's past once something was read of it.
+    pub(crate) fn past(&self) -> Option<Weak<Past>> {
+        (!self.past.is_empty()).then(|| Arc::downgrade(&self.past))
+    }
+
     /// The relation of a name in the catalog or among the system tables.
     ///
     /// # Errors
@@ -62,15 +75,7 @@ impl SessionRelations {
         let schema = context.namespace_name(relation.namespace());
         match relation {
             AnyRelation::User(Relation::Table(table)) => {
-                let segments = context.state.segments(table.oid);
-                let provider = self.engine.table(Arc::clone(table), segments);
-                Ok(ResolvedRelation::Table(ResolvedTable {
-                    source: provider_as_source(provider),
-                    database,
-                    schema,
-                    name: table.name.clone(),
-                    oid: table.oid,
-                }))
+                Ok(ResolvedRelation::Table(self.table(table, &context.state)))
             }
             AnyRelation::User(Relation::View(view)) => Ok(ResolvedRelation::View(ResolvedView {
                 database,
@@ -97,6 +102,20 @@ impl SessionRelations {
     }
 }
 
+impl SessionRelations {
+    /// A table as it is in a state.
+    fn table(&self, table: &Arc<Table>, state: &State) -> ResolvedTable {
+        let provider = self.engine.table(Arc::clone(table), state.segments(table.oid));
+        ResolvedTable {
+            source: provider_as_source(provider),
+            database: self.context.database.name.clone(),
+            schema: self.context.namespace_name(table.schema),
+            name: table.name.clone(),
+            oid: table.oid,
+        }
+    }
+}
+
 impl Relations for SessionRelations {
     fn resolve(
         &self,
@@ -105,6 +124,24 @@ impl Relations for SessionRelations {
     ) -> Result<ResolvedRelation> {
         let relation = self.find_in(name, search_path)?;
         self.source(&relation)
+    }
+
+    /// The name means what it means now, and privileges are those of now; columns and rows are
+    /// those of the moment.
+    fn resolve_at(
+        &self,
+        name: &ObjectName,
+        search_path: Option<&[String]>,
+        moment: At,
+    ) -> Result<ResolvedRelation> {
+        let relation = self.find_in(name, search_path)?;
+        let AnyRelation::User(Relation::Table(now)) = &relation else {
+            return Err(error!(WrongObjectType, "\"{}\" is not a table", relation.name())
+                .hint("AT (…) reads tables as they were, not views or system tables."));
+        };
+        let state = self.past.state(moment, name.position())?;
+        let then = table_then(&state, now).map_err(|error| at(error, name.position()))?;
+        Ok(ResolvedRelation::Table(self.table(&then, &state)))
     }
 
     fn target(&self, name: &ObjectName) -> Result<ResolvedTarget> {
@@ -133,6 +170,19 @@ impl Relations for SessionRelations {
     fn candidates(&self) -> Vec<String> {
         let relations = self.context.relations().into_iter();
         relations.filter(|r| r.kind() != "i").map(|r| r.name()).collect()
+    }
+}
+
+/// A table of now as it was in a state of the past.
+///
+/// # Errors
+/// 42P01 when it is younger.
+pub(crate) fn table_then(state: &State, now: &Table) -> Result<Arc<Table>> {
+    match state.relation_by_oid(now.oid) {
+        Some(Relation::Table(then)) => Ok(then),
+        _ => Err(error!(UndefinedTable, "relation \"{}\" did not exist at that moment", now.name)
+            .table(&now.name)
+            .hint(format!("It was created at {}.", base::clock::shown_utc(now.created_us)))),
     }
 }
 

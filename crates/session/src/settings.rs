@@ -79,6 +79,15 @@ impl Settings {
         self.get(name).parse().unwrap_or(0)
     }
 
+    /// The canonical form of a value of a setting, also of one that only the cluster has.
+    ///
+    /// # Errors
+    /// 42704 unknown name, 22023 bad value.
+    pub(crate) fn checked(name: &str, value: &str) -> Result<String> {
+        let setting = Settings::find(name).ok_or_else(|| unknown(name))?;
+        value::checked(setting, value)
+    }
+
     /// `SET name TO value`; `None` is DEFAULT.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod database;
 mod definition;
 mod drop;
 mod explain;
+mod history;
 pub(crate) mod insert;
 pub(crate) mod layout;
 mod locking;
@@ -37,9 +38,7 @@ use futures::future::BoxFuture;
 use sql::Statement;
 
 use crate::client::{ClientSession, Parsed, Run};
-
-/// Statements up to this length are parsed where they arrive.
-const SHORT_BYTES: usize = 4_096;
+use crate::planning::with_room;
 
 /// A command without rows.
 pub(crate) fn done(tag: impl Into<String>) -> Result<Outcome> {
@@ -57,13 +56,7 @@ impl ClientSession {
         parameter_oids: &[u32],
     ) -> Result<Prepared> {
         let owned = crate::forms::plain(text).into_owned();
-        // The parser takes a thread of its own for what is nested deep; what is short is read
-        // sooner than a thread starts.
-        let statement = if owned.len() <= SHORT_BYTES {
-            sql::parse(&owned)?
-        } else {
-            sql::on_big_stack(move || sql::parse(&owned)).await?
-        };
+        let statement = with_room(owned.len(), move || sql::parse(&owned)).await?;
         let wanted = wanted_types(parameter_oids)?;
         self.describe(text, statement, wanted).await
     }
@@ -198,6 +191,9 @@ impl ClientSession {
             Statement::Copy(copy) => self.copy(copy, run).await,
             Statement::CreateTable(create) => self.create_table(create).await,
             Statement::CreateTableAs(create) => self.create_table_as(create, run).await,
+            Statement::CloneTable(clone) => self.clone_table(clone).await,
+            Statement::UndropTable(name) => self.undrop_table(name).await,
+            Statement::AlterSystem(alter) => self.alter_system(alter),
             Statement::AlterTable(alter) => self.alter_table(alter, run).await,
             Statement::DropTable(drop) => self.drop_relations(drop, "table"),
             Statement::Truncate(truncate) => self.truncate(truncate).await,

@@ -14,6 +14,7 @@ use base::{Result, error};
 use catalog::{Catalog, Isolation, State, Transaction};
 use futures::future::BoxFuture;
 
+use crate::past::Past;
 use crate::settings::Settings;
 
 /// Where the session stands.
@@ -50,6 +51,8 @@ pub(crate) struct Work {
     /// Files to remove when the transaction aborts.
     written: Vec<String>,
     savepoints: Vec<Mark>,
+    /// States of the past that its statements read.
+    past: Arc<Past>,
     /// Statements run since the block, or the implicit transaction, began.
     statements: usize,
 }
@@ -199,8 +202,8 @@ impl Work {
         }
     }
 
-    /// Takes over what compaction has made of a table since the snapshot. Whoever holds the
-    /// table's lock then has no more of that.
+    /// Takes over what compaction has made of a table since the snapshot. While the lock to
+    /// change its rows is held nothing more of that comes.
     pub(crate) fn follow(&mut self, catalog: &Catalog, table: Oid) {
         if let Some(open) = self.open.as_mut().filter(|_| self.pinned) {
             open.follow(table, &catalog.head());
@@ -220,6 +223,11 @@ impl Work {
     /// A statement of a serializable transaction reads tables.
     pub(crate) fn read(&mut self, catalog: &Catalog, tables: impl IntoIterator<Item = Oid>) {
         self.transaction(catalog).read(tables);
+    }
+
+    /// What the transaction reads of the past.
+    pub(crate) fn past(&self) -> &Arc<Past> {
+        &self.past
     }
 
     /// The id of the open transaction; 0 when no statement needed one yet.
@@ -351,6 +359,7 @@ impl Work {
         self.settings = None;
         self.statements = 0;
         self.savepoints.clear();
+        self.past = Arc::default();
     }
 
     /// An error in a block: the work since the last savepoint is gone, the block stays until

@@ -133,6 +133,7 @@ pub enum Statement {
     CloneTable(CloneTable),
     /// UNDROP TABLE.
     UndropTable(ObjectName),
+    AlterSystem(AlterSystem),
     AlterTable(AlterTable),
     DropTable(Drop),
     Truncate(Truncate),
@@ -203,6 +204,7 @@ impl Statement {
             Statement::CreateTableAs(_) => "CREATE TABLE AS",
             Statement::CloneTable(_) => "CREATE TABLE CLONE",
             Statement::UndropTable(_) => "UNDROP TABLE",
+            Statement::AlterSystem(_) => "ALTER SYSTEM",
             Statement::AlterTable(_) => "ALTER TABLE",
             Statement::DropTable(_) => "DROP TABLE",
             Statement::Truncate(_) => "TRUNCATE TABLE",

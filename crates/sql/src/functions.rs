@@ -3,6 +3,7 @@
 //! All are plain UDFs, registered on the leader and on the compute nodes alike ([`extensions`]);
 //! what needs the catalog or the session is added by the session to its own [`Registry`].
 
+pub(crate) mod aggregate;
 pub(crate) mod arithmetic;
 pub(crate) mod assign;
 pub(crate) mod cast;
@@ -67,7 +68,7 @@ fn scalar_functions() -> Vec<ScalarUDF> {
 }
 
 fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    Vec::new()
+    aggregate::functions()
 }
 
 impl Registry {

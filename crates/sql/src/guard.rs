@@ -20,7 +20,7 @@ pub const OPERATORS_MAX: usize = 2_000;
 pub const BRANCHES_MAX: usize = 1_000;
 /// The most nodes of a plan before optimisation, with views and WITH queries expanded.
 pub const PLAN_NODES_MAX: usize = 50_000;
-/// From this nesting on, a statement is parsed on a thread with a big stack.
+/// From this nesting on, a statement is parsed on a big stack.
 pub(crate) const NESTING_SHALLOW: usize = 40;
 
 fn too_complex(detail: String) -> Error {

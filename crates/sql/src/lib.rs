@@ -12,7 +12,6 @@ pub mod functions;
 pub mod guard;
 mod parse;
 mod relations;
-mod stack;
 mod text;
 
 pub use ast::Statement;
@@ -26,5 +25,4 @@ pub use parse::{parse, parse_expression, parse_query};
 pub use relations::{
     At, RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView,
 };
-pub use stack::{on_big_stack, on_big_stack_blocking};
 pub use text::{Source, TEXT_BYTES_MAX, split};

@@ -81,7 +81,7 @@ const COMMANDS: &[&str] = &[
 pub fn parse(text: &str) -> Result<Statement> {
     let (source, tokens, nesting) = prepared(text)?;
     if nesting > guard::NESTING_SHALLOW {
-        return crate::stack::on_big_stack_blocking(move || whole(source, tokens));
+        return base::stack::deep(move || whole(source, tokens));
     }
     whole(source, tokens)
 }
@@ -291,8 +291,9 @@ fn create(cursor: &mut Cursor, position: u32) -> Result<Statement> {
 }
 
 fn alter(cursor: &mut Cursor, position: u32) -> Result<Statement> {
-    match cursor.one_of(&["table", "schema", "database", "user", "group"]) {
+    match cursor.one_of(&["table", "schema", "database", "user", "group", "system"]) {
         Some("table") => alter::alter_table(cursor),
+        Some("system") => settings::alter_system(cursor),
         Some("schema") => object::alter_schema(cursor),
         Some("database") => object::alter_database(cursor),
         Some("user") => access::alter_user(cursor),

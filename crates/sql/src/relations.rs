@@ -58,7 +58,7 @@ pub trait Relations: Send + Sync {
 }
 
 /// A moment in a table's past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum At {
     /// Microseconds since 1970-01-01 UTC: what was committed by then.
     Timestamp(i64),

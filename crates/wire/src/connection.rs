@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::client::{Session, TransactionStatus};
+use base::client::{Session, TransactionStatus, by_administrator};
 use base::{CancellationToken, Error, error};
 
 use crate::encode::Style;
@@ -15,7 +15,7 @@ use crate::handshake::Stop;
 use crate::outbox::Outbox;
 use crate::portal::{Parsed, Portal};
 use crate::reader::{Inbox, Received};
-use crate::statement::{Ends, FAREWELL, Fault, shutdown};
+use crate::statement::{Ends, FAREWELL, Fault};
 
 pub(crate) struct Connection {
     pub(crate) session: Box<dyn Session>,
@@ -64,11 +64,11 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            () = self.ends.terminated.cancelled() => Err(Stop::Fatal(shutdown())),
-            () = self.draining.cancelled() => Err(Stop::Fatal(shutdown())),
+            reason = self.ends.termination.ended() => Err(Stop::Fatal(reason)),
+            () = self.draining.cancelled() => Err(Stop::Fatal(by_administrator())),
             received = self.inbox.next() => received.ok_or(Stop::Gone),
             () = idle => Err(Stop::Fatal(error!(
-                AdminShutdown,
+                IdleSessionTimeout,
                 "terminating connection due to idle-session timeout"
             ))),
         }

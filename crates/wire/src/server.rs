@@ -297,7 +297,7 @@ impl Shared {
             reader::start(read, channel.input, options.message_bytes_max, options.pipeline_max);
         let ends = Ends {
             gone: inbox.gone.clone(),
-            terminated: session.terminated(),
+            termination: session.termination(),
             killed: self.killed.clone(),
         };
         let reported = session.reported_parameters();

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use base::client::{Event, Prepared, Value};
-use base::{CancellationToken, Error, Result, error};
+use base::client::{Event, Prepared, Termination, Value, by_administrator};
+use base::{CancellationToken, Error, Result};
 use futures::{FutureExt, StreamExt};
 
 use crate::connection::Connection;
@@ -41,7 +41,7 @@ impl From<Stop> for Fault {
 /// What ends a connection from outside.
 pub(crate) struct Ends {
     pub(crate) gone: CancellationToken,
-    pub(crate) terminated: CancellationToken,
+    pub(crate) termination: Termination,
     /// The server stops and waits no longer.
     pub(crate) killed: CancellationToken,
 }
@@ -50,8 +50,8 @@ impl Ends {
     pub(crate) async fn ended(&self) -> Stop {
         tokio::select! {
             () = self.gone.cancelled() => Stop::Gone,
-            () = self.terminated.cancelled() => Stop::Fatal(shutdown()),
-            () = self.killed.cancelled() => Stop::Fatal(shutdown()),
+            reason = self.termination.ended() => Stop::Fatal(reason),
+            () = self.killed.cancelled() => Stop::Fatal(by_administrator()),
         }
     }
 
@@ -67,10 +67,6 @@ impl Ends {
             },
         }
     }
-}
-
-pub(crate) fn shutdown() -> Error {
-    error!(AdminShutdown, "terminating connection due to administrator command")
 }
 
 /// Runs work that does not wait, with its panics caught.

@@ -462,7 +462,7 @@ async fn limits_of_connections_and_of_waiting() {
     assert_eq!(second.next().await.unwrap().field(b'C'), "53300");
     let mut silent = Client::connect(server.address).await;
     assert!(silent.next().await.is_none());
-    assert_eq!(first.until_ready().await[0].field(b'C'), "57P01");
+    assert_eq!(first.until_ready().await[0].field(b'C'), "57P05");
     let third = Client::open(server.address, &[]).await;
     drop(third);
 }

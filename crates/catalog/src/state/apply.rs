@@ -10,6 +10,7 @@ use base::ids::{Epoch, LogPosition, Oid};
 use base::{Result, error, fail};
 
 use super::{Map, Namespace, State, Versions};
+use crate::history;
 use crate::object::{
     Cluster, DEV_DATABASE_OID, Database, Grant, LOAD_ERRORS_MAX, LoadError, PG_CATALOG_SCHEMA_OID,
     PG_TEMP_SCHEMA_OID, PUBLIC_GRANTEE_OID, PUBLIC_SCHEMA_OID, Privileges, SYSTEM_USER_OID, Schema,
@@ -80,12 +81,7 @@ impl State {
                 self.revoke(*object, *grantee, *privileges, *grant_option_only)
             }
             Op::SetSetting { name, value } => {
-                match value {
-                    Some(value) => self.settings.insert_mut(name.clone(), value.clone()),
-                    None => {
-                        self.settings.remove_mut(name);
-                    }
-                }
+                self.set_setting(name, value.as_ref());
                 Ok(())
             }
             Op::LoadErrors(errors) => {
@@ -101,6 +97,20 @@ impl State {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn set_setting(&mut self, name: &str, value: Option<&String>) {
+        let before_us = history::retention_us(self);
+        match value {
+            Some(value) => self.settings.insert_mut(name.to_owned(), value.clone()),
+            None => {
+                self.settings.remove_mut(name);
+            }
+        }
+        if history::retention_us(self) > before_us {
+            let kept_from_us = history::kept_from_us(self.time_us, before_us);
+            self.kept_from_us = self.kept_from_us.max(kept_from_us);
         }
     }
 

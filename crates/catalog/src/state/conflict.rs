@@ -203,21 +203,14 @@ impl State {
             || versions.data > since
     }
 
-    /// True when a table has the same version of its contents in both states.
-    pub(crate) fn has_contents_of(&self, other: &State, table: Oid) -> bool {
-        match (self.contents.get(&table), other.contents.get(&table)) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        }
-    }
-
-    /// This state with a table's contents of another.
-    pub(crate) fn with_contents_of(&self, other: &State, table: Oid) -> State {
+    /// This snapshot with the segments that `head` has for its rows of a table, when they were
+    /// rewritten since.
+    pub(crate) fn rewritten(&self, head: &State, table: Oid) -> Option<State> {
+        let (own, now) = (self.contents.get(&table)?, head.contents.get(&table)?);
+        let contents = own.rewritten(now, self.position)?;
         let mut next = self.clone();
-        if let Some(contents) = other.contents.get(&table) {
-            next.contents.insert_mut(table, contents.clone());
-        }
-        next
+        next.contents.insert_mut(table, Arc::new(contents));
+        Some(next)
     }
 
     /// `schema.name` of a relation without quotes.

@@ -25,6 +25,9 @@ pub(crate) enum Item {
         /// When the record at the position was staged.
         #[serde(default)]
         time_us: i64,
+        /// Data that left before may be gone.
+        #[serde(default)]
+        kept_from_us: i64,
     },
     Cluster(Arc<Cluster>),
     Database(Arc<Database>),
@@ -68,6 +71,7 @@ impl State {
             epoch: self.epoch,
             next_oid: self.next_oid,
             time_us: self.time_us,
+            kept_from_us: self.kept_from_us,
         };
         std::iter::once(start)
             .chain(self.cluster.iter().cloned().map(Item::Cluster))
@@ -141,8 +145,9 @@ impl Restore {
         self.close_contents()?;
         let state = &mut self.state;
         match item {
-            Item::Start { position, epoch, next_oid, time_us } => {
+            Item::Start { position, epoch, next_oid, time_us, kept_from_us } => {
                 state.time_us = time_us;
+                state.kept_from_us = kept_from_us;
                 state.position = position;
                 state.epoch = epoch;
                 state.next_oid = next_oid;
@@ -240,8 +245,8 @@ impl Restore {
         for segment in segments {
             // Checkpoints from before segments had numbers.
             match segment.number {
-                0 => contents.add(&[segment])?,
-                _ => contents.put(Arc::new(segment)),
+                0 => contents.add(&[segment], LogPosition(0))?,
+                _ => contents.put(Arc::new(segment), LogPosition(0)),
             }
         }
         if contents.len() != named {

@@ -529,7 +529,7 @@ impl State {
         self.check_slices(&table, segments)?;
         self.check_files(segments.iter().flat_map(Segment::paths))?;
         let mut contents = self.contents_of(oid);
-        contents.add(segments)?;
+        contents.add(segments, self.position)?;
         for identity in identity_next {
             let column = table.column_by_id(identity.column).and_then(|column| column.identity);
             let Some(column) = column else {
@@ -568,7 +568,7 @@ impl State {
         }
         self.check_files(deletes.iter().filter_map(|one| one.deletes.path()))?;
         for one in deletes {
-            contents.set_deletes(&one.segment, &one.deletes)?;
+            contents.set_deletes(&one.segment, &one.deletes, self.position)?;
         }
         self.contents.insert_mut(oid, Arc::new(contents));
         self.stamp(oid, |versions, at| versions.data = at);
@@ -586,8 +586,9 @@ impl State {
         self.check_files(added.iter().flat_map(Segment::paths))?;
         let mut contents = self.contents_of(oid);
         let rows = contents.rows;
-        removed.iter().try_for_each(|name| contents.remove(name))?;
-        contents.add(added)?;
+        // The same rows: they are as old as they were.
+        let changed_at = contents.replace(removed)?;
+        contents.add(added, changed_at)?;
         if contents.rows != rows {
             fail!(
                 InternalError,

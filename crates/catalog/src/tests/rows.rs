@@ -362,10 +362,66 @@ async fn a_transaction_follows_what_compaction_did() {
 }
 
 #[tokio::test]
+async fn what_others_did_beside_compaction_is_no_hindrance() {
+    let (_, catalog) = with_segments(4).await;
+    let mut open = catalog.begin();
+    let snapshot = open.snapshot().position();
+    // Rows came, and rows of one segment went, after the snapshot.
+    commit(&catalog, vec![add(5)]).await;
+    commit(&catalog, vec![delete(4, 4, 1)]).await;
+    commit(&catalog, vec![delete(3, 3, 10)]).await;
+    commit(&catalog, vec![replace(&[(1, 1), (2, 2)], &[(6, 20)])]).await;
+    commit(&catalog, vec![replace(&[(4, 4), (5, 5)], &[(7, 19)])]).await;
+    let head = catalog.head();
+    let changed: Vec<bool> = head
+        .segments(T)
+        .iter()
+        .map(|one| head.segment_changed_at(T, one.number) > snapshot)
+        .collect();
+    assert_eq!(changed, [false, true]);
+    open.follow(T, &head);
+    // The rows of the snapshot: those that went since are named as they were.
+    assert_eq!(rows(open.state()), [(3, 3, 10), (4, 4, 10), (6, 6, 20)]);
+    open.check(&head, 0).unwrap();
+    let early = open.savepoint();
+    open.apply(delete(4, 4, 2)).unwrap();
+    // What conflicts without compaction does so with it, and is told before the commit.
+    assert_eq!(open.check(&head, 0).unwrap_err().sqlstate().code(), "40001");
+    open.roll_back_to(&early);
+    open.apply(delete(6, 6, 3)).unwrap();
+    open.check(&head, 0).unwrap();
+    catalog.commit(open).await.unwrap();
+    assert_eq!(rows(&catalog.head()), [(6, 6, 17), (7, 7, 19)]);
+}
+
+#[tokio::test]
+async fn own_rows_stay_when_a_transaction_follows() {
+    let (_, catalog) = with_segments(2).await;
+    let mut open = catalog.begin();
+    open.apply(add(8)).unwrap();
+    let early = open.savepoint();
+    open.apply(add(9)).unwrap();
+    commit(&catalog, vec![replace(&[(1, 1), (2, 2)], &[(3, 20)])]).await;
+    commit(&catalog, vec![replace(&[(3, 3)], &[(4, 20)])]).await;
+    open.follow(T, &catalog.head());
+    let own =
+        |state: &State| rows(state).into_iter().map(|(_, n, live)| (n, live)).collect::<Vec<_>>();
+    assert_eq!(own(open.state()), [(4, 20), (8, 10), (9, 10)]);
+    open.roll_back_to(&early);
+    assert_eq!(own(open.state()), [(4, 20), (8, 10)]);
+    open.apply(delete(4, 4, 1)).unwrap();
+    catalog.commit(open).await.unwrap();
+    assert_eq!(own(&catalog.head()), [(4, 19), (8, 10)]);
+}
+
+#[tokio::test]
 async fn a_transaction_does_not_follow_changes() {
     let (_, catalog) = with_segments(2).await;
     let mut open = catalog.begin();
-    commit(&catalog, vec![add(3), replace(&[(1, 1), (2, 2)], &[(4, 20)])]).await;
+    // Rows of the snapshot together with newer ones: nothing holds the former alone.
+    commit(&catalog, vec![add(3), replace(&[(1, 1), (2, 2), (3, 3)], &[(4, 30)])]).await;
     open.follow(T, &catalog.head());
     assert_eq!(rows(open.state()), [(1, 1, 10), (2, 2, 10)]);
+    open.apply(delete(1, 1, 1)).unwrap();
+    assert_eq!(open.check(&catalog.head(), 0).unwrap_err().sqlstate().code(), "40001");
 }

@@ -160,18 +160,18 @@ async fn a_reader_may_not_see_what_no_order_has() {
 #[tokio::test]
 async fn open_snapshots_are_known() {
     let catalog = with_tables().await;
-    assert_eq!(catalog.oldest_snapshot(), None);
+    assert_eq!(catalog.open_snapshots().first(), None);
     let (first, second) = (catalog.begin(), catalog.begin());
     let at = catalog.head().position();
     catalog.commit(begin(&catalog, &[], &[A])).await.unwrap();
     let third = begin(&catalog, &[A], &[]);
-    assert_eq!(catalog.oldest_snapshot(), Some(at));
+    assert_eq!(catalog.open_snapshots().first(), Some(&at));
     drop(first);
-    assert_eq!(catalog.oldest_snapshot(), Some(at));
+    assert_eq!(catalog.open_snapshots().first(), Some(&at));
     drop(second);
-    assert_eq!(catalog.oldest_snapshot(), Some(catalog.head().position()));
+    assert_eq!(catalog.open_snapshots().first(), Some(&catalog.head().position()));
     catalog.commit(third).await.unwrap();
-    assert_eq!(catalog.oldest_snapshot(), None);
+    assert_eq!(catalog.open_snapshots().first(), None);
 }
 
 #[tokio::test]

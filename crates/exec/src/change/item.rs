@@ -28,6 +28,8 @@ pub(crate) enum Item {
     Partial(Partial),
     /// All rows of a segment that go.
     Merged(Merged),
+    /// Rows that named a row to go, gave one to write, or both.
+    Changed(u64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,6 +108,8 @@ struct ItemMessage {
     partial: Option<Partial>,
     #[prost(message, optional, tag = "3")]
     merged: Option<Merged>,
+    #[prost(uint64, optional, tag = "4")]
+    changed: Option<u64>,
 }
 
 /// The schema of batches of items.
@@ -141,6 +145,9 @@ pub(crate) fn to_batches(items: impl IntoIterator<Item = Item>) -> Result<Vec<Re
                 let place = merged.number;
                 (place, ItemMessage { merged: Some(merged), ..ItemMessage::default() })
             }
+            Item::Changed(rows) => {
+                (0, ItemMessage { changed: Some(rows), ..ItemMessage::default() })
+            }
         };
         let message = message.encode_to_vec();
         bytes += message.len();
@@ -174,6 +181,7 @@ pub(crate) fn of_batch(batch: &RecordBatch) -> Result<Vec<Item>> {
             }
             ItemMessage { partial: Some(partial), .. } => Item::Partial(partial),
             ItemMessage { merged: Some(merged), .. } => Item::Merged(merged),
+            ItemMessage { changed: Some(rows), .. } => Item::Changed(rows),
             _ => return Err(unknown()),
         });
     }

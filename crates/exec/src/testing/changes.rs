@@ -74,13 +74,14 @@ async fn step(warehouse: &mut Warehouse, model: &mut Vec<Row>, next: &mut i64, s
             let count = model.iter().filter(|row| hit(row)).count() as u64;
             let modified = warehouse.delete_where(&condition).await;
             assert_eq!((modified.deleted, modified.written), (count, 0));
-            assert!(!modified.repeated);
+            assert_eq!((modified.changed, modified.repeated), (count, false));
             model.retain(|row| !hit(row));
         }
         4 => {
             let values = "id, CAST(k + 1 AS int) AS k, s";
             let modified = warehouse.update(values, &condition).await;
             assert_eq!(modified.deleted, modified.written);
+            assert_eq!(modified.changed, modified.written);
             let changed = model.iter_mut().filter(|row| hit(row));
             changed.for_each(|row| row.1 = row.1.map(|k| k + 1));
         }
@@ -110,6 +111,8 @@ async fn merge(warehouse: &mut Warehouse, model: &mut Vec<Row>, next: &mut i64) 
     let known: HashSet<i64> = model.iter().map(|row| row.0).collect();
     let old = other.iter().filter(|row| known.contains(&row.0)).count() as u64;
     assert_eq!((modified.deleted, modified.repeated), (old, false));
+    // Each row of `other` replaces, deletes or is new.
+    assert_eq!(modified.changed, other.len() as u64);
     let named: HashSet<i64> = other.iter().map(|row| row.0).collect();
     model.retain(|row| !named.contains(&row.0));
     let keeps = |row: &Row| !known.contains(&row.0) || row.1.unwrap_or(0) % 2 == 0;
@@ -136,6 +139,7 @@ async fn rows_named_twice_are_told() {
         other.extend(rows(3..4));
         let modified = warehouse.modify(ChangeKind::Delete, twice, &other).await;
         assert_eq!((modified.deleted, modified.repeated), (matched as u64, true));
+        assert_eq!(modified.changed, modified.deleted);
         let left: Vec<Row> = rows(0..500).into_iter().filter(|row| row.1.is_none()).collect();
         warehouse.assert_is(&left).await;
     }

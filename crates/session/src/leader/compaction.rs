@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::ids::{Oid, SliceId};
+use base::ids::{LogPosition, Oid, SliceId};
 use base::segment::{Datum, Segment};
 use base::{CancellationToken, Result, error};
 use catalog::{Op, Relation, SegmentName, SortKey, State, Table};
@@ -151,8 +151,28 @@ fn is_small(segment: &Segment) -> bool {
 }
 
 /// The segments that the background rewrites next, if it is worth it. A calm table, one that
-/// nobody has written for a while, is worth more: what is rewritten of it stays.
-pub(crate) fn due(table: &Table, segments: &[Arc<Segment>], calm: bool) -> Segments {
+/// nobody has written for a while, is worth more: what is rewritten of it stays. Rows that one of
+/// the open snapshots has and others that it has not are never put together: who holds it could
+/// otherwise no longer change the former. `changed_at` gives the record that last changed a
+/// segment's rows.
+pub(crate) fn due_beside(
+    table: &Table,
+    segments: &[Arc<Segment>],
+    changed_at: impl Fn(u32) -> LogPosition,
+    snapshots: &[LogPosition],
+    calm: bool,
+) -> Segments {
+    let mut ages: BTreeMap<usize, Segments> = BTreeMap::new();
+    for segment in segments {
+        let at = changed_at(segment.number);
+        let age = snapshots.partition_point(|snapshot| *snapshot < at);
+        ages.entry(age).or_default().push(Arc::clone(segment));
+    }
+    let mut chosen = ages.values().map(|one| due(table, one, calm));
+    chosen.find(|chosen| !chosen.is_empty()).unwrap_or_default()
+}
+
+fn due(table: &Table, segments: &[Arc<Segment>], calm: bool) -> Segments {
     let mut chosen = Segments::new();
     for (_, segments) in by_slice(segments) {
         chosen.extend(due_in_slice(segments, DELETED_PERCENT[usize::from(calm)]));
@@ -236,7 +256,7 @@ pub(crate) struct Rewritten {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rewriter {
     Session,
-    Background { owner: Owner, patient: bool },
+    Background { owner: Owner },
 }
 
 impl LeaderNode {
@@ -308,15 +328,15 @@ impl LeaderNode {
         transaction: catalog::Transaction,
         rewriter: Rewriter,
     ) -> Result<bool> {
-        let Rewriter::Background { owner, patient } = rewriter else {
+        let Rewriter::Background { owner } = rewriter else {
             let commit: BoxFuture<'_, Result<Arc<State>>> =
                 Box::pin(self.catalog.commit(transaction));
             return commit.await.map(|_| true);
         };
         let target =
             Target { table: table.oid, name: Arc::from(table.name.as_str()), database: Oid(0) };
-        // Somebody who changes rows, or who may yet with the snapshot that he has, goes first.
-        if self.is_in_use(table.oid, patient) || !self.locks.try_lock(owner, Mode::Modify, &target)
+        // Somebody who changes rows goes first; who may yet takes over the new segments then.
+        if self.locks.is_contended(table.oid) || !self.locks.try_lock(owner, Mode::Modify, &target)
         {
             return Ok(false);
         }
@@ -433,6 +453,22 @@ mod tests {
             ..Segment::clone(&segment(4, 0, 10, (6, 7)))
         });
         assert_eq!(numbers(&due(&keyed(), &[few[0].clone(), inline], false)), [4]);
+    }
+
+    #[test]
+    fn rows_of_an_open_snapshot_stay_apart_from_newer_ones() {
+        let small: Vec<_> = (1..=6).map(|n| segment(n, 0, 10, (0, 9))).collect();
+        let changed_at = |number: u32| LogPosition(u64::from(number) * 10);
+        let due = |snapshots: &[u64]| {
+            let snapshots: Vec<_> = snapshots.iter().map(|at| LogPosition(*at)).collect();
+            numbers(&due_beside(&keyed(), &small, changed_at, &snapshots, false))
+        };
+        assert_eq!(due(&[]), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(due(&[60, 70]), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(due(&[20]), [1, 2]);
+        assert_eq!(due(&[10]), [2, 3, 4, 5, 6]);
+        assert_eq!(due(&[10, 25, 35]), [4, 5, 6]);
+        assert!(due(&[10, 20, 30, 40, 50]).is_empty());
     }
 
     #[test]

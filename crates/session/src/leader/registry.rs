@@ -1,12 +1,13 @@
 //! The sessions that are open and what each is doing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use base::CancellationToken;
+use base::client::Termination;
 use base::ids::{Oid, QueryId};
+use base::{CancellationToken, Error, error};
 use parking_lot::Mutex;
 
 /// Process ids start here, as Redshift's do, and count up.
@@ -44,8 +45,6 @@ pub(crate) struct Activity {
     pub(crate) block_failed: bool,
     /// The id of the open transaction; 0 when there is none.
     pub(crate) transaction: u64,
-    /// Tables that the open block has used.
-    pub(crate) tables: HashSet<Oid>,
     pub(crate) last: Last,
 }
 
@@ -85,7 +84,7 @@ pub(crate) struct SessionEntry {
     pub(crate) driver_version: String,
     pub(crate) os_version: String,
     pub(crate) started_us: i64,
-    pub(crate) terminated: CancellationToken,
+    pub(crate) termination: Termination,
     pub(crate) application_name: Mutex<String>,
     pub(crate) activity: Mutex<Activity>,
     pub(crate) idle_limits: IdleLimits,
@@ -108,24 +107,33 @@ impl SessionEntry {
     }
 
     /// Ends the session: the running statement first, then the connection.
-    pub(crate) fn terminate(&self) {
+    pub(crate) fn terminate(&self, reason: Error) {
         self.cancel();
-        self.terminated.cancel();
+        self.termination.end(reason);
     }
 
-    /// Which limit of idleness the session has passed at `now_us`, if one.
-    pub(crate) fn idle_too_long(&self, now_us: i64) -> Option<&'static str> {
+    /// Why the session ends when it has passed a limit of idleness at `now_us`, in PostgreSQL's
+    /// words.
+    pub(crate) fn idle_too_long(&self, now_us: i64) -> Option<Error> {
         let activity = self.activity.lock();
         if activity.running.is_some() {
             return None;
         }
-        let (limit, what) = match activity.block_since_us {
-            Some(_) => (&self.idle_limits.block_ms, "idle-in-transaction"),
-            None => (&self.idle_limits.session_ms, "idle-session"),
-        };
+        let block = activity.block_since_us.is_some();
+        let limit = if block { &self.idle_limits.block_ms } else { &self.idle_limits.session_ms };
         let limit_ms = limit.load(Ordering::Relaxed);
         let idle_ms = u64::try_from(now_us - activity.last_change_us).unwrap_or(0) / 1_000;
-        (limit_ms > 0 && idle_ms >= limit_ms).then_some(what)
+        if limit_ms == 0 || idle_ms < limit_ms {
+            return None;
+        }
+        Some(if block {
+            error!(
+                IdleInTransactionSessionTimeout,
+                "terminating connection due to idle-in-transaction timeout"
+            )
+        } else {
+            error!(IdleSessionTimeout, "terminating connection due to idle-session timeout")
+        })
     }
 }
 

@@ -42,8 +42,6 @@ const QUEUE_MAX: usize = 10_000;
 const REST_FACTOR: u32 = 3;
 /// … but not longer than this.
 const REST_MAX: Duration = Duration::from_secs(10);
-/// A table is left to the open blocks that used it for so long; then the work goes before them.
-const PATIENCE_US: i64 = 120_000_000;
 /// Vacuums that are remembered.
 const RECORDS_MAX: usize = 1_000;
 /// The owner of the background's locks: no session has this process id.
@@ -207,10 +205,10 @@ impl LeaderNode {
     fn end_idle_sessions(&self) {
         let now = base::clock::now_us();
         for session in self.sessions() {
-            if let Some(limit) = session.idle_too_long(now) {
+            if let Some(reason) = session.idle_too_long(now) {
                 let process_id = session.process_id;
-                tracing::info!(process_id, limit, "session ends at its idle limit");
-                session.terminate();
+                tracing::info!(process_id, %reason, "session ends at its idle limit");
+                session.terminate(reason);
             }
         }
     }
@@ -237,9 +235,8 @@ impl LeaderNode {
             if closing.is_cancelled() {
                 return;
             }
-            // Queries that wait for their turn come first.
-            let patient = base::clock::now_us() - due.since_us < PATIENCE_US;
-            if self.engine.queued() > 0 || self.is_in_use(due.table, patient) {
+            // Queries that wait for their turn, and whoever changes rows, come first.
+            if self.engine.queued() > 0 || self.locks.is_contended(due.table) {
                 self.upkeep.requeue(due);
                 continue;
             }
@@ -259,8 +256,11 @@ impl LeaderNode {
         let oid = due.table;
         let state = self.catalog.head();
         let Some(Relation::Table(table)) = state.relation_by_oid(oid) else { return false };
+        let changed_at = |number| state.segment_changed_at(oid, number);
+        // Taken after the head: a newer snapshot has all that is in it.
+        let snapshots = self.catalog.open_snapshots();
         let segments = state.segments(oid);
-        let chosen = compaction::due(&table, &segments, due.calm);
+        let chosen = compaction::due_beside(&table, &segments, changed_at, &snapshots, due.calm);
         if chosen.is_empty() {
             return false;
         }
@@ -271,7 +271,7 @@ impl LeaderNode {
             return false;
         }
         let mut record = self.new_record(&table, "Background");
-        let rewriter = Rewriter::Background { owner: OWNER, patient: waited_us < PATIENCE_US };
+        let rewriter = Rewriter::Background { owner: OWNER };
         let cancel = closing.child_token();
         let rewrite: BoxFuture<'_, base::Result<Option<Rewritten>>> =
             Box::pin(self.rewrite_segments(&table, chosen, rewriter, &cancel));
@@ -336,19 +336,6 @@ impl LeaderNode {
             record.sorted_after = live.saturating_sub(compaction::unsorted_rows(&table, &segments));
         }
         self.upkeep.record(record.clone());
-    }
-
-    /// True while somebody changes rows of a table or waits to, or, to one who is `patient`,
-    /// while an open block may yet change rows that its snapshot shows.
-    pub(crate) fn is_in_use(&self, table: Oid, patient: bool) -> bool {
-        if self.locks.is_contended(table) {
-            return true;
-        }
-        patient
-            && self.sessions().iter().any(|session| {
-                let activity = session.activity.lock();
-                activity.block_since_us.is_some() && activity.tables.contains(&table)
-            })
     }
 }
 

@@ -64,6 +64,8 @@ impl Setting {
 const INT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
 /// Redshift's limit is twenty days.
 const IDLE_SECONDS: Kind = Kind::Int { min: 0, max: 1_728_000 };
+/// Ninety days.
+const RETENTION_SECONDS: Kind = Kind::Int { min: 0, max: 7_776_000 };
 const ON_OFF: Kind = Kind::Bool;
 const LEVELS: Kind = Kind::OneOf(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning",
@@ -142,6 +144,13 @@ pub(crate) static TABLE: &[Setting] = &[
         "10",
         "Changed rows below which ANALYZE skips a table.",
     ),
+    setting(
+        catalog::RETENTION_SETTING,
+        RETENTION_SECONDS,
+        "0",
+        "Seconds for which data that is gone can be read; ALTER SYSTEM changes it.",
+    )
+    .fixed(),
     setting("bytea_output", Kind::OneOf(&["hex"]), "hex", "How binary values are shown."),
     setting("intervalstyle", Kind::OneOf(&["postgres"]), "postgres", "How intervals are shown."),
     setting("lc_collate", Kind::Text, "C", "Strings sort by their bytes.").fixed(),

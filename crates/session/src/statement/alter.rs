@@ -132,7 +132,7 @@ impl ClientSession {
                 let found = find_column(table, column)?;
                 let (id, text) = (found.id, default.text.clone());
                 let changed = catalog::Column { default: Some(text.clone()), ..found.clone() };
-                self.check_defaults(&Table { columns: vec![changed], ..Table::default() }).await?;
+                self.check_defaults(&Table { columns: vec![changed], ..Table::default() })?;
                 TableChange::SetColumnDefault { column: id, default: Some(text) }
             }
             AlterTableAction::DropDefault { column } => TableChange::SetColumnDefault {
@@ -158,7 +158,7 @@ impl ClientSession {
     ) -> Result<catalog::Constraint> {
         let context = self.context()?;
         let engine = Arc::clone(&self.leader.engine);
-        let relations = SessionRelations { context, engine };
+        let relations = SessionRelations::new(context, engine);
         let find = |name: &sql::ast::ObjectName| found_table(&relations, name);
         definition::constraint(table, constraint.name.as_ref(), &constraint.kind, &find)
     }
@@ -203,7 +203,7 @@ impl ClientSession {
                 "ADD COLUMN of a NOT NULL column needs a default"
             )));
         }
-        self.check_defaults(&Table { columns: vec![column.clone()], ..Table::default() }).await?;
+        self.check_defaults(&Table { columns: vec![column.clone()], ..Table::default() })?;
         let fill = if filled { self.fill_value(&column).await.map_err(fault)? } else { None };
         Ok(TableChange::AddColumn(catalog::Column { fill, ..column }))
     }
@@ -217,7 +217,7 @@ impl ClientSession {
         }
         let scope = self.scope(&[])?;
         let table = Table { columns: vec![column.clone()], ..Table::default() };
-        let value = sql::on_big_stack(move || {
+        let value = base::stack::deep(|| {
             let nothing = LogicalPlanBuilder::empty(true).build();
             let nothing = nothing.map_err(|e| sql::error_from_datafusion(e, ""))?;
             let bound = scope.binder().assign(nothing, &table, &[])?;
@@ -225,8 +225,7 @@ impl ClientSession {
             let rows = constant::checked_rows(&plan, &table)?;
             let value = rows.map(|rows| ScalarValue::try_from_array(rows.column(0), 0));
             value.transpose().map_err(|e| sql::error_from_datafusion(e, ""))
-        })
-        .await?;
+        })?;
         let refused = || {
             Error::unsupported(format!(
                 "ADD COLUMN with this default for \"{}\" is not supported on a table with rows",

@@ -75,12 +75,11 @@ impl ClientSession {
         let plan = LogicalPlanBuilder::scan("source", provider_as_source(provider), Some(read))
             .and_then(LogicalPlanBuilder::build)
             .map_err(|e| sql::error_from_datafusion(e, ""))?;
-        let (scope, table) = (self.scope(&[])?, Arc::clone(target));
-        let plan = sql::on_big_stack(move || {
-            let bound = scope.binder().assign(plan, &table, &listed)?;
+        let scope = self.scope(&[])?;
+        let plan = base::stack::deep(|| {
+            let bound = scope.binder().assign(plan, target, &listed)?;
             bound.with_values(&[], &HashMap::new(), &scope.options)
-        })
-        .await?;
+        })?;
         let written = self.write(plan, target, run).await?;
         let (table, segments) = (target.oid, written.segments);
         self.apply(Op::AddSegments { table, segments, identity_next: Vec::new() })

@@ -30,7 +30,7 @@ impl ClientSession {
         };
         let scope = self.scope(wanted)?;
         let change = change.clone();
-        sql::on_big_stack(move || {
+        self.bound(scope, change.source.text().len(), move |scope| {
             let bound = scope.binder().change(&change)?;
             let context = scope.context();
             let (state, user) = (&context.state, &context.user);
@@ -59,7 +59,7 @@ impl ClientSession {
         let first = self.first_identities(&bound.table, &bound.identities);
         let options = self.execution_options()?;
         let changed = self.run_change(&bound, &values, &first, &options, run).await?;
-        let rows = counted(&bound, &changed);
+        let rows = changed.changed;
         self.stage_change(&bound.table, changed, &first)?;
         run.count(rows);
         self.outgrow(bound.table.oid, run).await?;
@@ -147,6 +147,7 @@ impl ClientSession {
             })
             .collect::<Result<Vec<_>>>()?;
         let oid = table.oid;
+        let before = self.work.transaction(&self.leader.catalog).ops().len();
         if !changed.deletes.is_empty() {
             self.apply(Op::DeleteRows { table: oid, deletes: changed.deletes })?;
         }
@@ -154,7 +155,9 @@ impl ClientSession {
             self.apply(Op::AddSegments { table: oid, segments: changed.segments, identity_next })?;
         }
         self.leader.upkeep.touched(oid);
-        Ok(())
+        // The lock keeps others from the rows from now on: what fails at COMMIT fails here, too.
+        let head = self.leader.catalog.head();
+        self.work.transaction(&self.leader.catalog).check(&head, before)
     }
 }
 
@@ -168,16 +171,6 @@ fn needed(bound: &BoundChange) -> Privileges {
     ];
     let needed = all.into_iter().filter(|(needed, _)| *needed).map(|(_, privilege)| privilege);
     needed.fold(Privileges::default(), Privileges::union)
-}
-
-/// The rows that came, went or were given other values. An updated row is one that goes and one
-/// that is written.
-fn counted(bound: &BoundChange, changed: &Modified) -> u64 {
-    match (bound.updates, bound.inserts) {
-        (false, _) => changed.written + changed.deleted,
-        (true, false) => changed.deleted,
-        (true, true) => changed.written.max(changed.deleted),
-    }
 }
 
 /// The files that a change wrote.

@@ -84,7 +84,7 @@ impl ClientSession {
     }
 
     /// True when the name is taken; with IF NOT EXISTS that is a notice, otherwise an error.
-    fn is_taken(
+    pub(super) fn is_taken(
         &mut self,
         context: &SystemContext,
         target: &Target,
@@ -106,7 +106,7 @@ impl ClientSession {
         Err(error!(DuplicateTable, "{message}").table(&target.name).schema(&target.schema_name))
     }
 
-    fn blank(&mut self, context: &SystemContext, target: Target) -> Table {
+    pub(super) fn blank(&mut self, context: &SystemContext, target: Target) -> Table {
         Table {
             oid: self.work.transaction(&self.leader.catalog).new_oid(),
             schema: target.schema,
@@ -128,7 +128,7 @@ impl ClientSession {
             return done("CREATE TABLE");
         }
         let engine = Arc::clone(&self.leader.engine);
-        let relations = SessionRelations { context: Arc::clone(&context), engine };
+        let relations = SessionRelations::new(Arc::clone(&context), engine);
         let find = |name: &ObjectName| found_table(&relations, name);
         let mut definition = Definition::new(self.blank(&context, target));
         let mut constraints = Vec::new();
@@ -152,7 +152,7 @@ impl ClientSession {
         if let Some(source) = like {
             inherit_layout(&mut table, &source, create);
         }
-        self.check_defaults(&table).await?;
+        self.check_defaults(&table)?;
         self.apply(Op::CreateTable(table))?;
         done("CREATE TABLE")
     }
@@ -161,14 +161,13 @@ impl ClientSession {
     ///
     /// # Errors
     /// Those of the binder.
-    pub(crate) async fn check_defaults(&mut self, table: &Table) -> Result<()> {
+    pub(crate) fn check_defaults(&mut self, table: &Table) -> Result<()> {
         if table.columns.iter().all(|column| column.default.is_none()) {
             return Ok(());
         }
         let scope = self.scope(&[])?;
-        let columns = table.columns.clone();
-        sql::on_big_stack(move || {
-            for column in &columns {
+        base::stack::deep(|| {
+            for column in &table.columns {
                 if let Some(default) = &column.default {
                     let expression = sql::parse_expression(default)?;
                     scope.binder().check_default(&expression, column.sql_type, &column.name)?;
@@ -176,7 +175,6 @@ impl ClientSession {
             }
             Ok(())
         })
-        .await
     }
 
     pub(crate) async fn create_table_as(

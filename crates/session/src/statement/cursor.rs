@@ -95,8 +95,8 @@ impl ClientSession {
     ) -> Result<BatchStream> {
         let mut query = self.query_context(run);
         query.cancel = base::CancellationToken::new();
-        let engine = Arc::clone(&self.leader.engine);
-        crate::planning::planned(engine, plan, query).await?.execute()
+        let executable = self.leader.engine.plan(plan, &query).await?;
+        Ok(self.with_past(executable.execute()?))
     }
 
     fn cursor(&self, name: &Ident) -> Result<&Cursor> {

@@ -196,7 +196,7 @@ impl ClientSession {
         let inside: Vec<_> =
             sessions.iter().filter(|session| session.database_oid == database.oid).collect();
         if drop.force {
-            inside.iter().for_each(|session| session.terminate());
+            inside.iter().for_each(|session| session.terminate(base::client::by_administrator()));
         } else if !inside.is_empty() {
             return Err(error!(
                 ObjectInUse,

@@ -19,7 +19,7 @@ impl ClientSession {
     pub(crate) fn relation(&mut self, name: &ObjectName) -> Result<Relation> {
         let context = self.context()?;
         let engine = std::sync::Arc::clone(&self.leader.engine);
-        match (SessionRelations { context, engine }).find(name)? {
+        match SessionRelations::new(context, engine).find(name)? {
             AnyRelation::User(relation) => Ok(relation),
             other => Err(at(
                 error!(

@@ -9,7 +9,6 @@ use sql::{Bound, BoundChange, Statement};
 
 use super::column;
 use crate::client::{ClientSession, Run};
-use crate::planning::planned;
 use crate::system::Cell;
 
 impl ClientSession {
@@ -74,7 +73,7 @@ impl ClientSession {
             }
         };
         let query = self.query_context(run);
-        let executable = planned(Arc::clone(&self.leader.engine), plan, query).await?;
+        let executable = self.leader.engine.plan(plan, &query).await?;
         run.planned();
         let mut lines = lines(executable, explain).await?;
         if changes {

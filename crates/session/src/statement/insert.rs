@@ -22,11 +22,6 @@ use crate::relations::SessionRelations;
 use crate::settings::Settings;
 use crate::system::SystemContext;
 
-/// The bounds of a statement that is bound where it arrives.
-const FLAT_BYTES: usize = 1_024;
-const FLAT_LEVELS: usize = 40;
-const FLAT_WORDS: usize = 10;
-
 /// A bound INSERT with what it was bound under.
 #[derive(Clone)]
 pub(crate) struct KnownInsert {
@@ -61,13 +56,7 @@ impl ClientSession {
         let scope = self.scope(wanted)?;
         let insert = insert.clone();
         let types = wanted.to_vec();
-        let found = found_table(&scope.relations, &insert.table).ok();
-        let flat = is_flat(insert.source.text())
-            && found.is_some_and(|table| {
-                let mut defaults = table.columns.iter().filter_map(|one| one.default.as_deref());
-                defaults.all(is_flat)
-            });
-        let bind = move || {
+        self.bound(scope, insert.source.text().len(), move |scope| {
             let table = found_table(&scope.relations, &insert.table)?;
             let context = scope.context();
             may_insert(context, &table)?;
@@ -75,10 +64,9 @@ impl ClientSession {
             let bound = scope.binder().insert(&insert, &target)?;
             privileges::on_uses(&context.state, &context.user, &bound.relations)?;
             let settings = Arc::clone(&context.settings);
-            Ok(KnownInsert { table, bound, types, settings })
-        };
-        // A thread of its own would take longer to start than a few values to bind.
-        if flat { bind() } else { sql::on_big_stack(bind).await }
+            Ok(KnownInsert { table, bound, types: types.clone(), settings })
+        })
+        .await
     }
 
     /// The bound form of an INSERT that was bound before, if it still holds.
@@ -91,7 +79,7 @@ impl ClientSession {
         let Some(known) = parsed.insert.lock().clone() else { return Ok(None) };
         let context = self.context()?;
         let engine = Arc::clone(&self.leader.engine);
-        let relations = SessionRelations { context: Arc::clone(&context), engine };
+        let relations = SessionRelations::new(Arc::clone(&context), engine);
         let table = found_table(&relations, &insert.table)?;
         may_insert(&context, &table)?;
         let holds = Arc::ptr_eq(&table, &known.table)
@@ -134,11 +122,10 @@ impl ClientSession {
         };
         let scope = self.scope(&[])?;
         let target = Arc::clone(&table);
-        let bound = sql::on_big_stack(move || {
+        let bound = base::stack::deep(move || {
             let listed: Vec<usize> = (0..target.columns.len()).collect();
             scope.binder().assign(plan, &target, &listed)
-        })
-        .await?;
+        })?;
         let rows = self.write_bound(&table, bound, &[], run).await?;
         self.outgrow(oid, run).await?;
         Ok(rows)
@@ -260,19 +247,6 @@ impl ClientSession {
     }
 }
 
-/// True for a short text without a query in which nothing can be nested deep: what nests is a
-/// parenthesis, an operator or one of a few words.
-fn is_flat(text: &str) -> bool {
-    let nests = |byte: &u8| matches!(byte, b'(' | b'[' | b'+' | b'-' | b'~' | b'@' | b'!' | b'|');
-    let word = |word: &[u8]| {
-        text.as_bytes().windows(word.len()).filter(|part| part.eq_ignore_ascii_case(word)).count()
-    };
-    text.len() <= FLAT_BYTES
-        && text.bytes().filter(|byte| nests(byte)).count() <= FLAT_LEVELS
-        && word(b"select") == 0
-        && word(b"not") + word(b"case") + word(b"and") + word(b"or") <= FLAT_WORDS
-}
-
 /// The number of rows that a plan gives, when its text says so: VALUES.
 fn known_rows(plan: &LogicalPlan) -> Option<u64> {
     match plan {
@@ -294,17 +268,4 @@ pub(super) fn after(table: &Table, column: ColumnId, first: i64, rows: u64) -> R
         .and_then(|rows| rows.checked_mul(step))
         .and_then(|distance| first.checked_add(distance))
         .ok_or_else(|| error!(NumericValueOutOfRange, "the identity column has run out"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_flat;
-
-    #[test]
-    fn a_flat_statement_is_short_and_nests_little() {
-        assert!(is_flat("insert into t values (1, 'a'), (2, upper('b'))"));
-        assert!(!is_flat(&format!("insert into t values ({}1)", "-".repeat(100))));
-        assert!(!is_flat(&format!("insert into t values ({}true)", "not ".repeat(50))));
-        assert!(!is_flat(&format!("insert into t values ('{}')", "x".repeat(2_000))));
-    }
 }

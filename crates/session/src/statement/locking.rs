@@ -138,7 +138,6 @@ impl ClientSession {
         let leader = Arc::clone(&self.leader);
         leader.locks.lock(self.entry.process_id, mode, &target, timeout).await?;
         self.work.follow(&leader.catalog, relation.oid());
-        self.note_tables([relation.oid()]);
         Ok(())
     }
 

@@ -19,10 +19,8 @@ impl ClientSession {
         values: Vec<Value>,
         run: &Run,
     ) -> Result<Outcome> {
-        let state = self.work.state(&self.leader.catalog);
         let exact = super::exact_types(wanted, &values);
-        let holds = |fresh: &Fresh| exact == wanted && fresh.holds(&state, &self.settings);
-        let fresh = match fresh.filter(holds) {
+        let fresh = match fresh.filter(|fresh| exact == wanted && fresh.holds(self)) {
             Some(fresh) => fresh,
             None => self.bind_query(query, &exact).await?,
         };

@@ -156,6 +156,7 @@ impl ClientSession {
 
     pub(crate) fn show(&mut self, show: &Show, values: &[Value]) -> Result<Outcome> {
         let (_, columns) = self.show_columns(show)?;
+        let context = self.context()?;
         let operands = Operands { values };
         let found: Rows = match show {
             Show::All => {
@@ -175,7 +176,7 @@ impl ClientSession {
                 };
                 vec![vec![Cell::Text(value)]]
             }
-            other => objects::rows(&*self.context()?, other, &operands)?,
+            other => objects::rows(&*context, other, &operands)?,
         };
         rows(columns, found, "SHOW")
     }

@@ -32,6 +32,13 @@ pub enum SetValue {
     Values(Vec<String>),
 }
 
+/// ALTER SYSTEM SET: a setting of the whole cluster.
+#[derive(Clone, Debug)]
+pub struct AlterSystem {
+    pub name: Ident,
+    pub value: SetValue,
+}
+
 /// RESET.
 #[derive(Clone, Debug)]
 pub enum Reset {

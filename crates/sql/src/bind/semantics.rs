@@ -12,12 +12,13 @@ use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, Union, lit,
+    AggregateUDF, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
+    WindowFunctionDefinition, lit,
 };
 
 use crate::bind::BinderOptions;
 use crate::bind::context::written_type;
-use crate::functions::{assign, cast};
+use crate::functions::{aggregate, assign, cast};
 
 type Planned<T> = datafusion::common::Result<T>;
 
@@ -96,11 +97,41 @@ fn one(
             }
             Transformed::yes(Expr::AggregateFunction(call))
         }
+        Expr::AggregateFunction(mut call) => {
+            match sum_of(&call.params.args, call.func.name(), schema, options)? {
+                Some(function) => {
+                    call.func = function;
+                    Transformed::yes(Expr::AggregateFunction(call))
+                }
+                None => Transformed::no(Expr::AggregateFunction(call)),
+            }
+        }
+        Expr::WindowFunction(mut call) => {
+            match sum_of(&call.params.args, call.fun.name(), schema, options)? {
+                Some(function) => {
+                    call.fun = WindowFunctionDefinition::AggregateUDF(function);
+                    Transformed::yes(Expr::WindowFunction(call))
+                }
+                None => Transformed::no(Expr::WindowFunction(call)),
+            }
+        }
         Expr::ScalarSubquery(subquery) if may_give_rows(&subquery) => {
             Transformed::yes(Expr::ScalarSubquery(one_row(subquery)?))
         }
         other => Transformed::no(other),
     })
+}
+
+/// The function that sums up arguments of their types, where it is another than the one named.
+fn sum_of(
+    args: &[Expr],
+    name: &str,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Planned<Option<Arc<AggregateUDF>>> {
+    let [arg] = args else { return Ok(None) };
+    let special = aggregate::special(name, &arg.get_type(schema)?);
+    Ok(special.and_then(|name| options.registry.aggregate(name)))
 }
 
 /// A correlated subquery that stands for one value may give more rows. DataFusion checks that of

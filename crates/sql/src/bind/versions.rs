@@ -128,6 +128,10 @@ fn argument(arguments: &FunctionArguments) -> Result<(String, &Expr)> {
         [FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }] => {
             Ok((name.value.to_lowercase(), value))
         }
+        // AT (TIMESTAMP '…')
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(value @ Expr::TypedString(_)))] => {
+            Ok(("timestamp".to_owned(), value))
+        }
         _ => Err(refused()),
     }
 }

@@ -1,7 +1,12 @@
 //! `+`, `-` and `*` of whole numbers: the type of the wider operand, and an error where
-//! DataFusion's own operators wrap around.
+//! DataFusion's own operators wrap around. CEIL and FLOOR: whole numbers stay what they are, and
+//! decimals lose their scale.
 
-use arrow_array::ArrayRef;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, Decimal128Array};
 use arrow_schema::{ArrowError, DataType};
 use base::{Error, Result, error};
 use datafusion::arrow::compute::kernels::numeric;
@@ -51,10 +56,54 @@ fn out_of_range(data_type: &DataType) -> Error {
         .hint("Cast an operand to a wider type, for example BIGINT or DECIMAL.")
 }
 
+/// The type of CEIL and FLOOR: rounding up may need one digit more.
+fn whole_type(types: &[DataType]) -> Planned<DataType> {
+    Ok(match types {
+        [one] if is_whole(one) => one.clone(),
+        [DataType::Decimal128(precision, scale)] if *scale > 0 => {
+            let digits = i16::from(*precision) - i16::from(*scale) + 1;
+            DataType::Decimal128(u8::try_from(digits.clamp(1, 38)).unwrap_or(38), 0)
+        }
+        [one @ (DataType::Decimal128(..) | DataType::Float32)] => one.clone(),
+        _ => DataType::Float64,
+    })
+}
+
+/// Rounds an argument up, or down.
+fn to_whole(args: &[ArrayRef], up: bool) -> Result<ArrayRef> {
+    let types: Vec<DataType> = args.iter().map(|arg| arg.data_type().clone()).collect();
+    let to = whole_type(&types).map_err(|e| crate::error_from_datafusion(e, ""))?;
+    let [array] = args else { return Err(error!(UndefinedFunction, "CEIL takes one number")) };
+    Ok(match (array.data_type(), &to) {
+        (from, to) if from == to && !to.is_floating() => Arc::clone(array),
+        (DataType::Decimal128(_, scale), _) => {
+            let unit = 10i128.pow(scale.unsigned_abs().into());
+            let decimals = array.as_primitive::<Decimal128Type>();
+            let whole: Decimal128Array = decimals.unary(|value| {
+                let down = value.div_euclid(unit);
+                if up && value.rem_euclid(unit) != 0 { down + 1 } else { down }
+            });
+            Arc::new(whole.with_data_type(to))
+        }
+        (DataType::Float32, _) => {
+            let floats = array.as_primitive::<Float32Type>();
+            Arc::new(floats.unary::<_, Float32Type>(|x| if up { x.ceil() } else { x.floor() }))
+        }
+        _ => {
+            let floats = coerced(args, 0, &DataType::Float64)?;
+            let floats = floats.as_primitive::<Float64Type>();
+            Arc::new(floats.unary::<_, Float64Type>(|x| if up { x.ceil() } else { x.floor() }))
+        }
+    })
+}
+
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let two = || Signature::any(2, Volatility::Immutable);
+    let one = || Signature::any(1, Volatility::Immutable);
     vec![
+        Kernel::udf("ceil", one(), whole_type, |args| to_whole(args, true)),
+        Kernel::udf("floor", one(), whole_type, |args| to_whole(args, false)),
         Kernel::udf(PLUS, two(), wider, |args| apply(args, numeric::add)),
         Kernel::udf(MINUS, two(), wider, |args| apply(args, numeric::sub)),
         Kernel::udf(TIMES, two(), wider, |args| apply(args, numeric::mul)),
@@ -63,13 +112,28 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::cast::AsArray;
     use arrow_array::types::Int32Type;
     use arrow_array::{Int16Array, Int32Array};
 
     use super::*;
+
+    #[test]
+    fn decimals_become_whole() {
+        let values = Decimal128Array::from(vec![Some(1_201), Some(-1_201), Some(1_200), None]);
+        let typed = |precision| -> ArrayRef {
+            Arc::new(values.clone().with_data_type(DataType::Decimal128(precision, 2)))
+        };
+        for (precision, up, expected) in
+            [(8, true, [13, -12, 12]), (8, false, [12, -13, 12]), (38, true, [13, -12, 12])]
+        {
+            let whole = to_whole(&[typed(precision)], up).unwrap();
+            assert_eq!(whole.data_type(), &DataType::Decimal128(precision - 1, 0));
+            let whole: Vec<_> = whole.as_primitive::<Decimal128Type>().iter().collect();
+            assert_eq!(whole, expected.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
+        }
+        let small: ArrayRef = Arc::new(Int16Array::from(vec![7]));
+        assert_eq!(to_whole(&[small.clone()], true).unwrap().data_type(), small.data_type());
+    }
 
     #[test]
     fn the_wider_type_wins_and_overflow_is_an_error() {

@@ -324,14 +324,18 @@ impl Cursor {
     }
 }
 
-/// The statement reads a table as it was: `AT (word => …`.
+/// The statement reads a table as it was: `AT (word => …` or `AT (TIMESTAMP '…'`.
 fn has_versions(tokens: &[TokenWithSpan]) -> bool {
+    let opens = |word: &Token, next: &Token| match next {
+        Token::RArrow => matches!(word, Token::Word(_)),
+        Token::SingleQuotedString(_) => is_word(word, "timestamp"),
+        _ => false,
+    };
     tokens.windows(4).any(|window| {
-        matches!(window, [at, open, word, arrow]
+        matches!(window, [at, open, word, next]
             if is_word(&at.token, "at")
                 && open.token == Token::LParen
-                && matches!(word.token, Token::Word(_))
-                && arrow.token == Token::RArrow)
+                && opens(&word.token, &next.token))
     })
 }
 

@@ -5,8 +5,8 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use crate::ast::{
-    Begin, DeclareCursor, Execute, Fetch, FetchCount, Ident, Isolation, Prepare, Reset, Set,
-    SetValue, SetWhat, Statement, TransactionModes,
+    AlterSystem, Begin, DeclareCursor, Execute, Fetch, FetchCount, Ident, Isolation, Prepare,
+    Reset, Set, SetValue, SetWhat, Statement, TransactionModes,
 };
 
 /// After SET.
@@ -45,6 +45,21 @@ pub(super) fn set(cursor: &mut Cursor) -> Result<Statement> {
     }
     let value = set_value(cursor)?;
     Ok(Statement::Set(Set { local, what: SetWhat::Parameter { name, value } }))
+}
+
+/// After ALTER SYSTEM.
+pub(super) fn alter_system(cursor: &mut Cursor) -> Result<Statement> {
+    if cursor.accept("reset") {
+        let name = setting_name(cursor)?;
+        return Ok(Statement::AlterSystem(AlterSystem { name, value: SetValue::Default }));
+    }
+    cursor.expect("set")?;
+    let name = setting_name(cursor)?;
+    if !cursor.accept("to") {
+        cursor.expect_symbol(&Token::Eq)?;
+    }
+    let value = set_value(cursor)?;
+    Ok(Statement::AlterSystem(AlterSystem { name, value }))
 }
 
 /// `name` or `space.name`.

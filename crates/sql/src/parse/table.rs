@@ -69,9 +69,14 @@ fn clone_table(
     Ok(Statement::CloneTable(CloneTable { name, temporary, if_not_exists, source, at }))
 }
 
-/// After AT: `(TIMESTAMP => expression)` or `(SNAPSHOT => number)`.
+/// After AT: `(TIMESTAMP => expression)`, `(TIMESTAMP '…')` or `(SNAPSHOT => number)`.
 fn at_clause(cursor: &mut Cursor) -> Result<AtClause> {
     cursor.expect_symbol(&Token::LParen)?;
+    if cursor.is("timestamp") && matches!(cursor.peek_nth(1), Token::SingleQuotedString(_)) {
+        let at = AtClause::Timestamp(cursor.expression()?);
+        cursor.expect_symbol(&Token::RParen)?;
+        return Ok(at);
+    }
     let word = cursor.one_of(&["timestamp", "snapshot"]).ok_or_else(|| cursor.unexpected())?;
     cursor.expect_symbol(&Token::RArrow)?;
     let at = match word {

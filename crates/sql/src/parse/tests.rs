@@ -304,6 +304,9 @@ fn the_rest_of_the_commands() {
         ("set session characteristics as transaction read only", "SET"),
         ("lock table a, b in access exclusive mode", "LOCK TABLE"),
         ("undrop table t", "UNDROP TABLE"),
+        ("alter system set time_travel_retention = 3600", "ALTER SYSTEM"),
+        ("alter system reset time_travel_retention", "ALTER SYSTEM"),
+        ("create table t clone u at (timestamp '2026-01-01 00:00:00')", "CREATE TABLE CLONE"),
         ("create temp table if not exists t clone s.u at (snapshot => 5)", "CREATE TABLE CLONE"),
         (
             "create table t clone u at (timestamp => getdate() - interval '1 hour')",

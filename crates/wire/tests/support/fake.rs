@@ -19,7 +19,7 @@ use arrow_schema::Schema;
 use async_trait::async_trait;
 use base::client::{
     BatchStream, Column, Event, Leader, Login, Origin, Outcome, Prepared, Session, Severity,
-    TransactionStatus, Value, Verifier,
+    Termination, TransactionStatus, Value, Verifier,
 };
 use base::ids::Oid;
 use base::password::{self, Verifiers};
@@ -101,7 +101,7 @@ impl Leader for FakeLeader {
             cancel,
             events: Vec::new(),
             status: TransactionStatus::Idle,
-            terminated: CancellationToken::new(),
+            termination: Termination::default(),
             observed: Arc::clone(&self.observed),
             application: login
                 .parameters
@@ -132,7 +132,7 @@ struct FakeSession {
     cancel: Arc<Mutex<CancellationToken>>,
     events: Vec<Event>,
     status: TransactionStatus,
-    terminated: CancellationToken,
+    termination: Termination,
     observed: Arc<Observed>,
     application: String,
 }
@@ -252,7 +252,7 @@ impl Session for FakeSession {
             }
             "panic" => panic!("as asked"),
             "terminate" => {
-                self.terminated.cancel();
+                self.termination.end(base::client::by_administrator());
                 std::future::pending().await
             }
             "rows" => {
@@ -276,8 +276,8 @@ impl Session for FakeSession {
         Ok(())
     }
 
-    fn terminated(&self) -> CancellationToken {
-        self.terminated.clone()
+    fn termination(&self) -> Termination {
+        self.termination.clone()
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) static TABLE: &[Declaration] = &[
     f("current_catalog", Name, (0, 0), |c, _| Ok(c.database.name.as_str().into())),
     f("current_schema", Name, (0, 0), |c, _| Ok(c.current_schema().into())),
     f("current_schemas", TextArray, (1, 1), current_schemas),
+    f("array_lower", Integer, (2, 2), |_, args| Ok(bound(args, |_| 1).into())),
+    f("array_upper", Integer, (2, 2), |_, args| Ok(bound(args, |count| count).into())),
     f("current_user", Name, (0, 0), |c, _| Ok(c.user.name.as_str().into())),
     f("session_user", Name, (0, 0), |c, _| Ok(c.user.name.as_str().into())),
     f("user", Name, (0, 0), |c, _| Ok(c.user.name.as_str().into())),
@@ -73,6 +75,8 @@ pub(super) static TABLE: &[Declaration] = &[
     f("pg_total_relation_size", BigInt, (1, 1), relation_size),
     f("pg_database_size", BigInt, (1, 1), database_size),
     f("pg_relation_is_publishable", Boolean, (1, 1), |_, _| Ok(false.into())),
+    // The number that AT (SNAPSHOT => n) takes.
+    f("current_snapshot", BigInt, (0, 0), |c, _| Ok(c.state.position().0.into())),
     f("txid_current", BigInt, (0, 0), |c, _| Ok(c.leader.transaction_of(c.process_id).into())),
     nothing("pg_get_serial_sequence", (2, 2)),
     nothing("pg_get_function_result", (1, 1)),
@@ -105,6 +109,16 @@ fn current_schemas(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
         }
     }
     Ok(path.into())
+}
+
+/// A bound of an array with items, which have one dimension.
+fn bound(args: &[Argument], of: fn(usize) -> usize) -> Option<i32> {
+    match args {
+        [Argument::List(items), dimension] if !items.is_empty() && dimension.int() == Some(1) => {
+            i32::try_from(of(items.len())).ok()
+        }
+        _ => None,
+    }
 }
 
 fn current_setting(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
@@ -145,7 +159,7 @@ fn signalled(
 
 fn terminate_backend(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
     let session = signalled(context, &args[0])?;
-    Ok(session.map(|session| session.terminate()).is_some().into())
+    Ok(session.map(|session| session.terminate(base::client::by_administrator())).is_some().into())
 }
 
 fn cancel_backend(context: &SystemContext, args: &[Argument]) -> Result<Cell> {
