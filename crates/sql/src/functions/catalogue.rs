@@ -182,11 +182,13 @@ mod tests {
                 || registry.window(name).is_some();
             assert!(found || *origin == Rewritten, "{name} is in no registry");
         }
-        let own = crate::extensions().scalar;
+        let own = crate::extensions();
         for (name, _, _) in FUNCTIONS.iter().filter(|(_, _, origin)| *origin == Own) {
-            let found = own.iter().any(|function| {
-                function.name() == *name || function.aliases().iter().any(|alias| alias == name)
-            });
+            let is = |found: &str, aliases: &[String]| {
+                found == *name || aliases.iter().any(|alias| alias == name)
+            };
+            let found = own.scalar.iter().any(|one| is(one.name(), one.aliases()))
+                || own.aggregate.iter().any(|one| is(one.name(), one.aliases()));
             assert!(found, "{name} is not ours");
         }
     }

@@ -9,12 +9,12 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, UInt64Array};
 use arrow_schema::DataType;
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::nullif::nullif;
+use datafusion::arrow::compute::{cast, not, prep_null_mask_filter};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumulate::NullState;
-use datafusion_functions_aggregate_common::aggregate::groups_accumulator::nulls;
 
 use super::PRECISION;
 use crate::bind::external;
@@ -390,7 +390,17 @@ impl GroupsAccumulator for GroupTotals {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Planned<Vec<ArrayRef>> {
-        let values = nulls::apply_filter_as_nulls(&values[0], opt_filter)?;
+        let values = match opt_filter {
+            Some(filter) => {
+                // What does not pass, or passes unknown, adds nothing.
+                let kept = match filter.null_count() {
+                    0 => filter.clone(),
+                    _ => prep_null_mask_filter(filter),
+                };
+                nullif(&values[0], &not(&kept)?)?
+            }
+            None => Arc::clone(&values[0]),
+        };
         // The sum has the scale of what is added up, and at least as many digits.
         let sums = match (values.data_type(), self.kind.sum_type()) {
             (DataType::Decimal128(..), to) => {
