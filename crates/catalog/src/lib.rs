@@ -17,7 +17,6 @@ mod record;
 mod serializable;
 mod start;
 mod state;
-mod statistics;
 mod stored;
 mod transaction;
 
@@ -40,5 +39,4 @@ pub use op::{
     UserChange,
 };
 pub use state::State;
-pub use statistics::{Changes, SHARE_WHOLE, TableStatistics, ValueDistribution};
 pub use transaction::{Savepoint, Transaction};

@@ -70,8 +70,6 @@ pub struct Executable {
     pub(crate) context: QueryContext,
     /// To plan again under other settings.
     pub(crate) logical: Option<LogicalPlan>,
-    /// The plan from which the physical one was made.
-    pub(crate) ordered: Option<LogicalPlan>,
     /// As for one machine.
     pub(crate) physical: Plan,
     pub(crate) divided: Distributed,
@@ -200,8 +198,7 @@ impl Executable {
         let setting = ("datafusion.optimizer.prefer_hash_join".to_owned(), "false".to_owned());
         context.settings.push(setting);
         self.state = self.inner.state(&context)?;
-        let (physical, ordered) = self.inner.plan_physical(&self.state, logical).await?;
-        (self.physical, self.ordered) = (physical, Some(ordered));
+        self.physical = self.inner.plan_physical(&self.state, logical).await?;
         self.divided = self.inner.divide(&self.physical)?;
         self.context = context;
         Ok(())
