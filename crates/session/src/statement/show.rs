@@ -176,7 +176,7 @@ impl ClientSession {
                 };
                 vec![vec![Cell::Text(value)]]
             }
-            other => objects::rows(&*context, other, &operands)?,
+            other => objects::rows(&context, other, &operands)?,
         };
         rows(columns, found, "SHOW")
     }

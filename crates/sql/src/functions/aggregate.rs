@@ -81,7 +81,7 @@ impl Aggregate {
     /// True for arguments on which DataFusion's aggregate works as it is.
     fn is_plain(&self, argument: &DataType) -> bool {
         let decimal = matches!(argument, DataType::Decimal128(..));
-        !is_whole(argument) && !(decimal && self.kind == Kind::Sum)
+        !(is_whole(argument) || decimal && self.kind == Kind::Sum)
     }
 
     fn plain(&self) -> Arc<AggregateUDF> {

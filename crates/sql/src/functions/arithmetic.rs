@@ -132,7 +132,10 @@ mod tests {
             assert_eq!(whole, expected.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
         }
         let small: ArrayRef = Arc::new(Int16Array::from(vec![7]));
-        assert_eq!(to_whole(&[small.clone()], true).unwrap().data_type(), small.data_type());
+        assert_eq!(
+            to_whole(std::slice::from_ref(&small), true).unwrap().data_type(),
+            small.data_type()
+        );
     }
 
     #[test]

@@ -476,8 +476,9 @@ mod tests {
             let values = ints(&[Some(1), Some(5), None, Some(-4), Some(8)]);
             let filter = BooleanArray::from(vec![true, true, true, true, false]);
             let groups = [0, 1, 2, 1, 0];
-            direct.update_batch(&[values.clone()], &groups, Some(&filter), 3).unwrap();
-            let state = new().convert_to_state(&[values.clone()], Some(&filter)).unwrap();
+            direct.update_batch(std::slice::from_ref(&values), &groups, Some(&filter), 3).unwrap();
+            let state =
+                new().convert_to_state(std::slice::from_ref(&values), Some(&filter)).unwrap();
             merged.merge_batch(&state, &groups, 3).unwrap();
             let expected =
                 if average { [Some(1), Some(0), None] } else { [Some(1), Some(1), None] };
@@ -519,7 +520,7 @@ mod tests {
     fn distinct_values_count_once() {
         let mut distinct = Distinct::new(Total::new(false, decimal(0)));
         let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(2), None]));
-        distinct.update_batch(&[values.clone()]).unwrap();
+        distinct.update_batch(std::slice::from_ref(&values)).unwrap();
         let state = distinct.state().unwrap();
         let mut merged = Distinct::new(Total::new(false, decimal(0)));
         merged.update_batch(&[values]).unwrap();
