@@ -98,3 +98,14 @@ def test_placed_joins_move_nothing(server, table, on, label):
     assert "DS_BCAST" not in plan and "DS_DIST_INNER" not in plan and "DS_DIST_BOTH" not in plan
     analyzed = "\n".join(row[0] for row in server.execute(f"EXPLAIN ANALYZE {text}"))
     assert "moved between nodes: 0 bytes" in analyzed, analyzed
+
+
+def test_estimates_of_joins_are_near(server):
+    """What the last join gives, against what was estimated from ANALYZE's findings."""
+    for table in TABLES:
+        server.execute(f"ANALYZE {table}")
+    for number in (5, 8, 9, 12, 14, 16, 19):
+        lines = server.execute(f"EXPLAIN ANALYZE {query(number).strip().removesuffix(';')}")
+        join = next(row[0] for row in lines if "Join" in row[0] and "q-error" in row[0])
+        q_error = float(join.rsplit("q-error=", 1)[1].rstrip(")"))
+        assert q_error < 5, f"Q{number}: {join}"

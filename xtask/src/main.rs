@@ -23,6 +23,8 @@ usage: cargo xtask COMMAND
                        UPDATE, DELETE, MERGE and single rows beside DuckDB (bench/dml)
   bench events [ARGUMENTS]
                        43 queries over a wide table beside DuckDB (bench/events)
+  bench plans [ARGUMENTS]
+                       chosen join orders against drawn ones (bench/plan_quality)
   install              install what the tests need";
 
 fn main() -> ExitCode {

@@ -17,6 +17,7 @@ mod record;
 mod serializable;
 mod start;
 mod state;
+mod statistics;
 mod stored;
 mod transaction;
 
@@ -39,4 +40,5 @@ pub use op::{
     UserChange,
 };
 pub use state::State;
+pub use statistics::{Changes, SHARE_WHOLE, TableStatistics, ValueDistribution};
 pub use transaction::{Savepoint, Transaction};

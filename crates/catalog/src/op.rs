@@ -14,6 +14,7 @@ use crate::object::{
     Cluster, Column, Constraint, Database, DistStyle, Distribution, Isolation, LoadError,
     Privileges, Schema, SortKey, Table, User, Verifiers, View,
 };
+use crate::statistics::TableStatistics;
 
 /// One change of the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +134,8 @@ pub enum Op {
         #[serde(with = "crate::stored::segments")]
         added: Vec<Segment>,
     },
+    /// ANALYZE: in the place of what was known of the table before.
+    SetStatistics(Arc<TableStatistics>),
     /// CREATE USER.
     CreateUser(User),
     /// ALTER USER.

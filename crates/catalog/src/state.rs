@@ -22,6 +22,10 @@ pub(crate) use image::{Item, Restore};
 
 use crate::object::{Cluster, Database, Grant, LoadError, Privileges, Relation, Schema, User};
 use crate::op::SegmentName;
+use crate::statistics::{Changes, TableStatistics};
+
+/// Statistics that are further out of date than this say too little of a table.
+const USABLE_PERCENT: f64 = 50.0;
 
 /// A persistent ordered map.
 pub(crate) type Map<K, V> = RedBlackTreeMapSync<K, V>;
@@ -55,6 +59,7 @@ pub struct State {
     schemas: Map<Oid, Arc<Schema>>,
     relations: Map<Oid, Relation>,
     contents: Map<Oid, Arc<Contents>>,
+    statistics: Map<Oid, Arc<TableStatistics>>,
     users: Map<Oid, Arc<User>>,
     /// From an object to the relations that name it: views, and tables with a foreign key.
     dependents: Map<Oid, RedBlackTreeSetSync<Oid>>,
@@ -81,6 +86,7 @@ impl Default for State {
             schemas: Map::new_sync(),
             relations: Map::new_sync(),
             contents: Map::new_sync(),
+            statistics: Map::new_sync(),
             users: Map::new_sync(),
             dependents: Map::new_sync(),
             grants: Map::new_sync(),
@@ -228,6 +234,28 @@ impl State {
     /// The bytes of a table's segment files.
     pub fn table_bytes(&self, table: Oid) -> u64 {
         self.contents.get(&table).map_or(0, |contents| contents.bytes)
+    }
+
+    /// What ANALYZE last found out about a table.
+    pub fn statistics(&self, table: Oid) -> Option<&Arc<TableStatistics>> {
+        self.statistics.get(&table)
+    }
+
+    /// What ANALYZE found out about a table, as long as it describes more of the rows than not.
+    pub fn usable_statistics(&self, table: Oid) -> Option<&Arc<TableStatistics>> {
+        self.statistics.get(&table).filter(|_| self.stale_percent(table) <= USABLE_PERCENT)
+    }
+
+    /// How far what ANALYZE found out about a table is out of date, in percent; 100 when it found
+    /// nothing.
+    pub fn stale_percent(&self, table: Oid) -> f64 {
+        let known = self.statistics.get(&table);
+        known.map_or(100.0, |known| known.stale_percent(self.changes(table)))
+    }
+
+    /// The rows that ever joined and left a table.
+    pub fn changes(&self, table: Oid) -> Changes {
+        self.contents.get(&table).map_or_else(Changes::default, |contents| contents.changes)
     }
 
     /// The next value of an identity column, its seed before the first row.

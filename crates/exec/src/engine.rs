@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use base::ids::SliceId;
+use base::ids::{ColumnId, Oid, SliceId};
 use base::segment::Segment;
 use base::stack::Deep;
 use base::{CancellationToken, Error, Result, error};
-use catalog::Table;
+use catalog::{Table, TableStatistics};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion_distributed::DistributedExt;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use joinorder::Machine;
 use object_store::ObjectStore;
 
 use crate::admission::Admission;
@@ -24,6 +25,8 @@ use crate::error::from_datafusion;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::node::{self, Node};
+use crate::order;
+use crate::predicates::PredicateColumns;
 use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
@@ -99,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) peers: Arc<Peers>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) admission: Admission,
+    predicates: Arc<PredicateColumns>,
     /// Counts the rows inserted alone, which go to one slice after another.
     turns: AtomicUsize,
     extensions: Extensions,
@@ -167,6 +171,7 @@ impl Engine {
         let timeout = Duration::from_millis(config.queue_timeout_ms);
         let inner = Inner {
             admission: Admission::new(config.concurrency, config.queue_limit, timeout),
+            predicates: Arc::default(),
             layout,
             peers,
             turns: AtomicUsize::new(base::rng::u64() as usize),
@@ -227,8 +232,31 @@ impl Engine {
         table: Arc<Table>,
         segments: Arc<[Arc<Segment>]>,
     ) -> Arc<dyn TableProvider> {
-        let layout = ScanLayout::new(self.inner.config.slices);
-        Arc::new(SegmentTable::new(table, segments, layout))
+        Arc::new(self.segment_table(table, segments))
+    }
+
+    /// As [`Engine::table`], with what ANALYZE found out about its values.
+    pub fn analyzed_table(
+        &self,
+        table: Arc<Table>,
+        segments: Arc<[Arc<Segment>]>,
+        analyzed: Option<Arc<TableStatistics>>,
+    ) -> Arc<dyn TableProvider> {
+        Arc::new(self.segment_table(table, segments).with_analyzed(analyzed))
+    }
+
+    pub(crate) fn segment_table(
+        &self,
+        table: Arc<Table>,
+        segments: Arc<[Arc<Segment>]>,
+    ) -> SegmentTable {
+        SegmentTable::new(table, segments, ScanLayout::new(self.inner.config.slices))
+    }
+
+    /// The columns of a table that queries filtered, joined or grouped by since the engine
+    /// started.
+    pub fn predicate_columns(&self, table: Oid) -> Vec<ColumnId> {
+        self.inner.predicates.of(table)
     }
 
     /// As [`Engine::table`], with the column [`base::segment::ROW_ADDRESS`]: the target of
@@ -238,8 +266,7 @@ impl Engine {
         table: Arc<Table>,
         segments: Arc<[Arc<Segment>]>,
     ) -> Arc<SegmentTable> {
-        let layout = ScanLayout::new(self.inner.config.slices);
-        Arc::new(SegmentTable::new(table, segments, layout).with_row_address())
+        Arc::new(self.segment_table(table, segments).with_row_address())
     }
 
     /// The session state in which a query is planned.
@@ -256,8 +283,9 @@ impl Engine {
     /// What planning finds; XX000 for a plan that could return wrong rows.
     pub async fn plan(&self, logical: LogicalPlan, query: &QueryContext) -> Result<Executable> {
         let state = self.inner.state(query)?;
-        let physical = self.inner.plan_physical(&state, logical.clone()).await?;
-        self.executable(state, Some(logical), physical, query)
+        let (physical, ordered) = self.inner.plan_physical(&state, logical.clone()).await?;
+        let executable = self.executable(state, Some(logical), physical, query)?;
+        Ok(Executable { ordered: Some(ordered), ..executable })
     }
 
     /// The plan of rows that will be written.
@@ -266,7 +294,7 @@ impl Engine {
         state: &SessionState,
         logical: LogicalPlan,
     ) -> Result<Plan> {
-        self.inner.plan_physical(state, logical).await
+        Ok(self.inner.plan_physical(state, logical).await?.0)
     }
 
     /// Asks every node whether it is there.
@@ -287,7 +315,7 @@ impl Engine {
     ) -> Result<Executable> {
         let divided = self.inner.divide(&physical)?;
         let (inner, context) = (Arc::clone(&self.inner), query.clone());
-        Ok(Executable { inner, state, context, logical, physical, divided })
+        Ok(Executable { inner, state, context, logical, ordered: None, physical, divided })
     }
 }
 
@@ -306,18 +334,33 @@ impl Inner {
         Ok(settings::register_functions(builder, &self.extensions).build())
     }
 
-    /// The plan as for one machine with one partition per slice.
+    /// The plan as for one machine with one partition per slice, and the logical plan that it
+    /// was made from.
     pub(crate) async fn plan_physical(
         &self,
         state: &SessionState,
         logical: LogicalPlan,
-    ) -> Result<Plan> {
-        let state = state.clone();
+    ) -> Result<(Plan, LogicalPlan)> {
+        let (state, machine) = (state.clone(), self.machine());
+        let predicates = Arc::clone(&self.predicates);
         planning(is_small(&logical), async move {
-            let plan = state.create_physical_plan(&logical).await.map_err(from_datafusion)?;
-            distribute::yielding(distribute::unpolled::without_blocking_filters(&plan)?)
+            let logical = state.optimize(&logical).map_err(from_datafusion)?;
+            predicates.note(&logical);
+            let planned = order::physical(state, logical, &machine).await;
+            let (plan, ordered) = planned.map_err(from_datafusion)?;
+            let plan = distribute::unpolled::without_blocking_filters(&plan)?;
+            Ok((distribute::yielding(plan)?, ordered))
         })
         .await
+    }
+
+    /// The cluster as the order of joins sees it.
+    fn machine(&self) -> Machine {
+        Machine {
+            nodes: u16::try_from(self.layout.tasks()).unwrap_or(u16::MAX),
+            slices: self.config.slices,
+            memory_bytes: self.config.query_memory_bytes as f64,
+        }
     }
 
     pub(crate) fn divide(&self, physical: &Plan) -> Result<Distributed> {

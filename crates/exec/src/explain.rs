@@ -7,6 +7,8 @@ mod analyze;
 mod expression;
 mod movement;
 
+use std::cell::RefCell;
+
 use datafusion::common::JoinType;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::displayable;
@@ -28,6 +30,7 @@ use self::expression::{condition, ordering, text};
 use crate::distribute::Plan;
 use crate::distribute::rows::LeaderRowsExec;
 use crate::leaf::{self, LeafKind, SourceExec};
+use crate::order;
 use crate::query::Executable;
 use crate::scan::SegmentScanExec;
 use crate::write::SegmentWriteExec;
@@ -42,7 +45,13 @@ struct Operator {
     /// To give the first row, and all of them.
     cost: (f64, f64),
     /// What it took when it ran.
-    actual: Option<String>,
+    actual: Option<Actual>,
+}
+
+/// What an operator took when it ran.
+struct Actual {
+    text: String,
+    rows: usize,
 }
 
 /// Rows that a node without statistics is taken to give.
@@ -57,8 +66,14 @@ impl Executable {
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let prefix = if self.is_leader_only() { "LD" } else { "XN" };
-        Explainer { prefix, annotate: false }.tree(self.divided.root()).print(0, &mut lines);
+        let explainer = Explainer { prefix, annotate: false, joins: &self.join_rows() };
+        explainer.tree(self.divided.root()).print(0, &mut lines);
         lines
+    }
+
+    /// The rows of joins as the order of joins was chosen by.
+    fn join_rows(&self) -> JoinRows {
+        JoinRows(RefCell::new(self.ordered.as_ref().map(order::join_rows).unwrap_or_default()))
     }
 
     /// As [`Executable::explain`], followed by the physical plan.
@@ -76,13 +91,45 @@ impl Executable {
     }
 }
 
-struct Explainer {
+/// Estimated rows of joins that are still to be shown, inputs before what joins them, by the
+/// names of the tables that are joined.
+#[derive(Default)]
+struct JoinRows(RefCell<Vec<(Vec<String>, f64)>>);
+
+impl JoinRows {
+    fn take(&self, join: &Plan) -> Option<f64> {
+        let mut left = self.0.borrow_mut();
+        if left.is_empty() {
+            return None;
+        }
+        let mut tables = Vec::new();
+        scanned(join, &mut tables);
+        tables.sort();
+        let at = left.iter().position(|(known, _)| *known == tables)?;
+        Some(left.remove(at).1)
+    }
+}
+
+/// The names of the tables that a plan scans.
+fn scanned(plan: &Plan, tables: &mut Vec<String>) {
+    let original = plan.downcast_ref::<DistributedLeafExec>().map_or(plan, |leaf| leaf.original());
+    if let Some(scan) = original.downcast_ref::<SegmentScanExec>() {
+        tables.push(scan.spec().name.clone());
+    }
+    if let Some(rows) = original.downcast_ref::<LeaderRowsExec>() {
+        scanned(rows.plan(), tables);
+    }
+    plan.children().into_iter().for_each(|child| scanned(child, tables));
+}
+
+struct Explainer<'a> {
     prefix: &'static str,
     /// Show what the nodes counted while they ran.
     annotate: bool,
+    joins: &'a JoinRows,
 }
 
-impl Explainer {
+impl Explainer<'_> {
     fn tree(&self, plan: &Plan) -> Operator {
         if plan.children().is_empty() {
             return self.leaf(plan);
@@ -207,6 +254,9 @@ impl Explainer {
             return None;
         };
         let mut operator = self.operator(plan, title, details);
+        if let Some(rows) = self.joins.take(plan) {
+            operator.rows = rows;
+        }
         // DataFusion builds its left input, Redshift its inner one.
         operator.children.reverse();
         if plan.is::<HashJoinExec>()
@@ -274,8 +324,14 @@ impl Explainer {
 }
 
 impl Operator {
-    /// Takes the estimates of a tree of the same shape.
+    /// Takes the estimates of a tree of the same shape, but for limits, which a plan that has run
+    /// no longer shows.
     fn estimate(&mut self, other: &Operator) {
+        if self.title != other.title
+            && let [below] = &other.children[..]
+        {
+            return self.estimate(below);
+        }
         (self.rows, self.width, self.cost) = (other.rows, other.width, other.cost);
         for (own, other) in self.children.iter_mut().zip(&other.children) {
             own.estimate(other);
@@ -286,7 +342,12 @@ impl Operator {
         let indent = "  ".repeat(depth * 3);
         let arrow = if depth == 0 { "" } else { "->  " };
         let lead = if depth == 0 { String::new() } else { indent[..indent.len() - 4].to_owned() };
-        let actual = self.actual.as_deref().map(|text| format!(" {text}")).unwrap_or_default();
+        let actual = self.actual.as_ref().map(|actual| {
+            let (estimated, found) = (self.rows.max(1.0), (actual.rows as f64).max(1.0));
+            let q_error = (estimated / found).max(found / estimated);
+            format!(" ({} q-error={q_error:.1})", actual.text)
+        });
+        let actual = actual.unwrap_or_default();
         lines.push(format!(
             "{lead}{arrow}{}  (cost={:.2}..{:.2} rows={} width={}){actual}",
             self.title,

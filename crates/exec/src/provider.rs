@@ -11,14 +11,15 @@ use async_trait::async_trait;
 use base::SqlType;
 use base::ids::ColumnId;
 use base::segment::{Datum, ROW_ADDRESS, Segment};
-use catalog::{DistStyle, SortKey, Table};
+use catalog::{DistStyle, SortKey, Table, TableStatistics};
 use columnar::{CompareOp, Predicate};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, Statistics, internal_err};
+use datafusion::common::{ColumnStatistics, DFSchema, Result, Statistics, internal_err};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
+use crate::order;
 use crate::placement;
 use crate::scan::{
     ColumnPredicate, ScanColumn, ScanSpec, SegmentScanExec, Slices, Split, order_by_key,
@@ -55,6 +56,7 @@ pub struct SegmentTable {
     key: Option<ColumnId>,
     /// The schema ends with [`ROW_ADDRESS`].
     addressed: bool,
+    analyzed: Option<Arc<TableStatistics>>,
 }
 
 impl SegmentTable {
@@ -75,7 +77,8 @@ impl SegmentTable {
         };
         let fill = |column: &catalog::Column| Some((column.id, column.fill.clone()?));
         let fills = table.columns.iter().filter_map(fill).collect();
-        SegmentTable { table, segments, layout, fills, schema, key, addressed: false }
+        let (addressed, analyzed) = (false, None);
+        SegmentTable { table, segments, layout, fills, schema, key, addressed, analyzed }
     }
 
     /// The table with the values that columns have in segments older than they are; NULL
@@ -93,6 +96,24 @@ impl SegmentTable {
         self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         self.addressed = true;
         self
+    }
+
+    /// The table with what ANALYZE found out about its values.
+    #[must_use]
+    pub fn with_analyzed(mut self, analyzed: Option<Arc<TableStatistics>>) -> SegmentTable {
+        self.analyzed = analyzed;
+        self
+    }
+
+    /// What ANALYZE found out about the table's values.
+    pub fn analyzed(&self) -> Option<&Arc<TableStatistics>> {
+        self.analyzed.as_ref()
+    }
+
+    /// What segments tell of the columns at `places` of the schema.
+    pub(crate) fn column_statistics(&self, places: &[usize]) -> Vec<ColumnStatistics> {
+        let spec = self.spec(places);
+        statistics::of_segments(&spec.columns, &self.segments, spec.key).column_statistics
     }
 
     /// The table's definition.
@@ -292,6 +313,10 @@ impl TableProvider for SegmentTable {
         }
         let spec = Arc::new(self.spec(&used));
         let source = DFSchema::try_from(spec.schema())?;
+        let analyzed_rows = match filters.is_empty() {
+            true => None,
+            false => order::filtered_rows(self, filters),
+        };
         let filters: Vec<Arc<dyn PhysicalExpr>> = conjunction(filters.to_vec())
             .map(|filter| state.create_physical_expr(filter, &source))
             .into_iter()
@@ -300,7 +325,7 @@ impl TableProvider for SegmentTable {
         let segments = self.matching(&spec, &split)?;
         let mut known = statistics::of_segments(&spec.columns, &segments, spec.key);
         if !filters.is_empty() {
-            known = statistics::filtered(known, &split);
+            known = statistics::filtered(known, &split, analyzed_rows);
         }
         // The columns given out come first among those used.
         known.column_statistics.truncate(given_out.len());

@@ -70,6 +70,8 @@ pub struct Executable {
     pub(crate) context: QueryContext,
     /// To plan again under other settings.
     pub(crate) logical: Option<LogicalPlan>,
+    /// The plan from which the physical one was made.
+    pub(crate) ordered: Option<LogicalPlan>,
     /// As for one machine.
     pub(crate) physical: Plan,
     pub(crate) divided: Distributed,
@@ -198,7 +200,8 @@ impl Executable {
         let setting = ("datafusion.optimizer.prefer_hash_join".to_owned(), "false".to_owned());
         context.settings.push(setting);
         self.state = self.inner.state(&context)?;
-        self.physical = self.inner.plan_physical(&self.state, logical).await?;
+        let (physical, ordered) = self.inner.plan_physical(&self.state, logical).await?;
+        (self.physical, self.ordered) = (physical, Some(ordered));
         self.divided = self.inner.divide(&self.physical)?;
         self.context = context;
         Ok(())

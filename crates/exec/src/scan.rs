@@ -42,7 +42,8 @@ use datafusion::physical_plan::{
 
 use crate::cache::NodeStorage;
 
-pub(crate) use predicate::{ColumnPredicate, Split, scalar_of, segment_can_match};
+pub use predicate::value_text;
+pub(crate) use predicate::{ColumnPredicate, Split, datum_of, scalar_of, segment_can_match};
 pub(crate) use proto::{SegmentMessage, from_json, json, segment_message, segment_of};
 pub use proto::{decode, encode};
 pub(crate) use spec::order_by_key;

@@ -89,6 +89,7 @@ impl ClientSession {
         }
         let background = if leader.config.auto_vacuum { "on" } else { "off" };
         settings.decide("auto_vacuum", background);
+        settings.decide("auto_analyze", background);
         let superuser = if entry.superuser { "on" } else { "off" };
         settings.decide("is_superuser", superuser);
         settings.decide("session_authorization", &entry.user);

@@ -1,5 +1,6 @@
 //! The leader node: one per process. Sessions, logins, cancel, the history of statements.
 
+pub(crate) mod analysis;
 pub(crate) mod compaction;
 pub(crate) mod history;
 pub(crate) mod registry;

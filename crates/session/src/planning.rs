@@ -104,7 +104,9 @@ impl ClientSession {
             id: run.id,
             cancel: run.cancel.clone(),
             memory_bytes: self.leader.config.query_memory_bytes,
-            settings: vec![("timezone".to_owned(), self.settings.get("timezone"))],
+            settings: ["timezone", "enable_join_reordering", "join_order_seed"]
+                .map(|name| (name.to_owned(), self.settings.get(name)))
+                .into(),
             retry_reads: true,
         }
     }

@@ -105,7 +105,9 @@ impl SessionRelations {
 impl SessionRelations {
     /// A table as it is in a state.
     fn table(&self, table: &Arc<Table>, state: &State) -> ResolvedTable {
-        let provider = self.engine.table(Arc::clone(table), state.segments(table.oid));
+        let analyzed = state.usable_statistics(table.oid).cloned();
+        let segments = state.segments(table.oid);
+        let provider = self.engine.analyzed_table(Arc::clone(table), segments, analyzed);
         ResolvedTable {
             source: provider_as_source(provider),
             database: self.context.database.name.clone(),

@@ -71,6 +71,7 @@ impl State {
             Op::ReplaceSegments { table, removed, added } => {
                 self.replace_segments(*table, removed, added)
             }
+            Op::SetStatistics(statistics) => self.set_statistics(statistics),
             Op::CreateUser(user) => self.create_user(user),
             Op::AlterUser { user, change } => self.alter_user(*user, change),
             Op::DropUser { user } => self.drop_user(*user),

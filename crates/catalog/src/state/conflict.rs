@@ -108,6 +108,7 @@ impl Conflicts<'_> {
                 Ok(())
             }
             Op::RemoveAllSegments { table } => self.need(*table, Needs::Existence),
+            Op::SetStatistics(statistics) => self.need(statistics.table, Needs::Existence),
             Op::DeleteRows { table, deletes } => {
                 self.need(*table, Needs::Existence)?;
                 self.same_segments(*table, deletes.iter().map(|one| &one.segment))

@@ -8,6 +8,7 @@ use base::{Result, error};
 use rpds::RedBlackTreeMapSync;
 
 use crate::op::SegmentName;
+use crate::statistics::Changes;
 
 /// The segments of one version of a table.
 #[derive(Clone, Default)]
@@ -26,6 +27,8 @@ pub(crate) struct Contents {
     /// Rows that are not deleted.
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Rows that ever joined and left the table.
+    pub(crate) changes: Changes,
     /// The contiguous form for planners, made at the first read of this version.
     slice: OnceLock<Arc<[Arc<Segment>]>>,
 }
@@ -97,6 +100,7 @@ impl Contents {
                 segment.path
             ));
         }
+        self.changes.delete(deletes.rows - before);
         if deletes.rows == segment.rows {
             return self.remove(name);
         }
@@ -187,11 +191,14 @@ impl Contents {
         above.or_else(|| self.segments.range(..name.number).map(|(_, e)| &e.segment).find(of_path))
     }
 
-    /// Identities and numbers go on counting after TRUNCATE.
+    /// Identities, numbers and changes go on counting after TRUNCATE.
     pub(crate) fn emptied(&self) -> Contents {
+        let mut changes = self.changes;
+        changes.delete(self.rows);
         Contents {
             identities: self.identities.clone(),
             numbered: self.numbered,
+            changes,
             ..Contents::default()
         }
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::relations::{namespace_of, references};
 use super::{Contents, Namespace, State};
 use crate::object::{Cluster, Database, Grant, LoadError, Relation, Schema, Table, User, View};
+use crate::statistics::{Changes, TableStatistics};
 use crate::stored::SegmentForm;
 
 /// One line of a checkpoint.
@@ -55,7 +56,10 @@ pub(crate) enum Item {
         /// The highest number of a segment so far.
         #[serde(default)]
         numbered: u32,
+        #[serde(default)]
+        changes: Changes,
     },
+    Statistics(Arc<TableStatistics>),
     Segment(Box<SegmentForm>),
     /// The number of items before it: a list that was cut off is seen.
     End {
@@ -96,12 +100,14 @@ impl State {
             )
             .chain(self.load_errors.iter().cloned().map(Item::LoadError))
             .chain(self.doomed.iter().cloned().map(Item::Doomed))
+            .chain(self.statistics.values().cloned().map(Item::Statistics))
             .chain(self.contents.iter().flat_map(|(table, contents)| {
                 std::iter::once(Item::Contents {
                     table: *table,
                     segments: contents.len() as u64,
                     identities: contents.identities().collect(),
                     numbered: contents.numbered(),
+                    changes: contents.changes,
                 })
                 .chain(
                     contents
@@ -120,6 +126,7 @@ struct OpenContents {
     segments: Vec<Segment>,
     identities: Vec<(ColumnId, i64)>,
     numbered: u32,
+    changes: Changes,
 }
 
 /// Puts a state together from its items.
@@ -173,9 +180,13 @@ impl Restore {
             Item::Setting { name, value } => state.settings.insert_mut(name, value),
             Item::LoadError(error) => state.load_errors.enqueue_mut(error),
             Item::Doomed(path) => state.doomed.insert_mut(path),
-            Item::Contents { table, segments: count, identities, numbered } => {
+            Item::Statistics(statistics) => {
+                state.statistics.insert_mut(statistics.table, statistics);
+            }
+            Item::Contents { table, segments: count, identities, numbered, changes } => {
                 let segments = Vec::new();
-                self.open = Some(OpenContents { table, count, segments, identities, numbered });
+                let open = OpenContents { table, count, segments, identities, numbered, changes };
+                self.open = Some(open);
             }
             Item::Segment(_) => {}
             Item::End { items } => {
@@ -231,7 +242,7 @@ impl Restore {
 
     fn close_contents(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        let OpenContents { table, count, segments, identities, numbered } = open;
+        let OpenContents { table, count, segments, identities, numbered, changes } = open;
         if count != segments.len() as u64 {
             fail!(
                 DataCorrupted,
@@ -241,6 +252,7 @@ impl Restore {
         }
         let mut contents = Contents::default();
         contents.set_numbered(numbered);
+        contents.changes = changes;
         let named = segments.len();
         for segment in segments {
             // Checkpoints from before segments had numbers.

@@ -14,6 +14,7 @@ use crate::object::{
     Column, Constraint, DistStyle, Distribution, PG_TEMP_SCHEMA_OID, Relation, SortKey, Table, View,
 };
 use crate::op::{IdentityNext, SegmentDeletes, SegmentName, TableChange};
+use crate::statistics::TableStatistics;
 
 /// The most columns of a table, as on Redshift.
 const COLUMNS_MAX: usize = 1_600;
@@ -244,6 +245,7 @@ impl State {
         self.release_name(namespace_of(relation), relation.name());
         self.relations.remove_mut(&oid);
         self.contents.remove_mut(&oid);
+        self.statistics.remove_mut(&oid);
         self.dependents.remove_mut(&oid);
         self.forget(oid);
     }
@@ -530,6 +532,7 @@ impl State {
         self.check_files(segments.iter().flat_map(Segment::paths))?;
         let mut contents = self.contents_of(oid);
         contents.add(segments, self.position)?;
+        contents.changes.insert(segments.iter().map(Segment::live_rows).sum());
         for identity in identity_next {
             let column = table.column_by_id(identity.column).and_then(|column| column.identity);
             let Some(column) = column else {
@@ -599,6 +602,12 @@ impl State {
         }
         self.contents.insert_mut(oid, Arc::new(contents));
         // The rows are the same: what others read stays true.
+        Ok(())
+    }
+
+    pub(super) fn set_statistics(&mut self, statistics: &Arc<TableStatistics>) -> Result<()> {
+        self.known_table(statistics.table)?;
+        self.statistics.insert_mut(statistics.table, statistics.clone());
         Ok(())
     }
 

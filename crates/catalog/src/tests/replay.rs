@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base::SqlType;
 use base::ids::{ColumnId, Epoch, LogPosition, Oid, SliceId, TxnId};
-use base::segment::{Bitmap, Deletes};
+use base::segment::{Bitmap, Datum, Deletes};
 use proptest::prelude::*;
 
 use super::{column, image, segment, table};
@@ -16,7 +16,7 @@ use crate::record::{
 use crate::{
     Cluster, Constraint, Identity, IdentityNext, LoadError, Op, PG_TEMP_SCHEMA_OID,
     PUBLIC_SCHEMA_OID, Privileges, SYSTEM_USER_OID, Schema, SegmentDeletes, SegmentName, State,
-    Table, TableChange, User, View,
+    Table, TableChange, TableStatistics, User, ValueDistribution, View,
 };
 
 /// Objects have few ids and names, so that operations meet.
@@ -135,6 +135,15 @@ fn any_op() -> impl Strategy<Value = Op> {
         privileges: Privileges(bits),
         with_grant_option: bits % 2 == 0,
     });
+    let statistics = (oid(), any::<u64>(), any::<u32>()).prop_map(|(table, rows, nulls)| {
+        let bounds = vec![Datum::Int(-1), Datum::Float(0.1), Datum::Text("ä".to_owned())];
+        let common = bounds.iter().map(|value| (value.clone(), nulls)).collect();
+        let distinct = rows / 2;
+        let column = ColumnId(0);
+        let columns = vec![ValueDistribution { column, nulls, distinct, width: 4, common, bounds }];
+        let statistics = TableStatistics { table, rows, columns, ..TableStatistics::default() };
+        Op::SetStatistics(Arc::new(statistics))
+    });
     let errors = (0..20_usize).prop_map(|n| Op::LoadErrors(vec![LoadError::default(); n]));
     prop_oneof![
         4 => any_table().prop_map(Op::CreateTable),
@@ -150,6 +159,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => add,
         10 => change_of_segments(),
         1 => oid().prop_map(|table| Op::RemoveAllSegments { table }),
+        2 => statistics,
         2 => user,
         1 => oid().prop_map(|user| Op::DropUser { user }),
         1 => grant,

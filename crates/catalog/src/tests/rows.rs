@@ -8,8 +8,8 @@ use base::segment::{Bitmap, Datum, Deletes, Segment};
 use super::{column, fresh, image, options, same_without_checkpoints, segment, table};
 use crate::record::{checkpoint_path, decode_checkpoint, encode_checkpoint};
 use crate::{
-    Catalog, DistStyle, Distribution, Op, Options, SegmentDeletes, SegmentName, State, TableChange,
-    Transaction,
+    Catalog, Changes, DistStyle, Distribution, Op, Options, SegmentDeletes, SegmentName, State,
+    TableChange, TableStatistics, Transaction,
 };
 
 const T: Oid = Oid(100_000);
@@ -424,4 +424,31 @@ async fn a_transaction_does_not_follow_changes() {
     assert_eq!(rows(open.state()), [(1, 1, 10), (2, 2, 10)]);
     open.apply(delete(1, 1, 1)).unwrap();
     assert_eq!(open.check(&catalog.head(), 0).unwrap_err().sqlstate().code(), "40001");
+}
+
+#[tokio::test]
+async fn changes_are_counted_and_statistics_go_with_their_table() {
+    let (_, catalog) = with_segments(2).await;
+    let changes = |state: &State| (state.changes(T).inserted, state.changes(T).deleted);
+    commit(&catalog, vec![delete(1, 1, 3)]).await;
+    commit(&catalog, vec![delete(1, 1, 5)]).await;
+    assert_eq!(changes(&catalog.head()), (20, 5));
+    commit(&catalog, vec![replace(&[(1, 1)], &[(3, 5)])]).await;
+    assert_eq!(changes(&catalog.head()), (20, 5), "the same rows elsewhere are no change");
+    let before = catalog.head().changes(T);
+    commit(&catalog, vec![truncate()]).await;
+    commit(&catalog, vec![add(4)]).await;
+    assert_eq!(changes(&catalog.head()), (30, 20));
+    assert_eq!(catalog.head().changes(T).since(before), Changes { inserted: 10, deleted: 15 });
+
+    let statistics = TableStatistics { table: T, rows: 10, ..TableStatistics::default() };
+    let set = Op::SetStatistics(Arc::new(statistics.clone()));
+    let late = begin(&catalog, vec![set.clone()]);
+    commit(&catalog, vec![set]).await;
+    let kept = restored(&catalog.head());
+    assert_eq!(kept.statistics(T).map(Arc::as_ref), Some(&statistics));
+    assert_eq!(changes(&kept), (30, 20));
+    commit(&catalog, vec![Op::DropRelation { relation: T, cascade: false }]).await;
+    assert_eq!(catalog.head().statistics(T), None);
+    conflicts(&catalog, late).await;
 }

@@ -12,7 +12,7 @@ use datafusion_distributed::{
     rewrite_distributed_plan_with_metrics,
 };
 
-use super::{Explainer, movement};
+use super::{Actual, Explainer, JoinRows, movement};
 use crate::distribute::Plan;
 use crate::error::from_datafusion;
 use crate::layout::Layout;
@@ -67,10 +67,11 @@ impl Executable {
         };
         let prefix = if local { "LD" } else { "XN" };
         let mut lines = Vec::new();
-        let mut tree = Explainer { prefix, annotate: true }.tree(&root);
+        let none = JoinRows::default();
+        let mut tree = Explainer { prefix, annotate: true, joins: &none }.tree(&root);
         // Nodes that carry counters give no estimates; those that ran have the same shape.
-        let estimates = Explainer { prefix, annotate: false }.tree(self.divided.root());
-        tree.estimate(&estimates);
+        let explainer = Explainer { prefix, annotate: false, joins: &self.join_rows() };
+        tree.estimate(&explainer.tree(self.divided.root()));
         tree.print(0, &mut lines);
         slices(&root, self.inner.layout, &mut lines);
         let mut moved = Moved::default();
@@ -94,7 +95,7 @@ async fn counted(plan: Plan) -> Result<Plan> {
 }
 
 /// What an operator took: the slowest partition, and all rows.
-pub(super) fn actual(plan: &dyn ExecutionPlan) -> Option<String> {
+pub(super) fn actual(plan: &dyn ExecutionPlan) -> Option<Actual> {
     let metrics = plan.metrics()?;
     let rows = metrics.output_rows()?;
     let mut slowest = 0;
@@ -105,7 +106,8 @@ pub(super) fn actual(plan: &dyn ExecutionPlan) -> Option<String> {
     }
     let spilled = metrics.spilled_bytes().filter(|bytes| *bytes > 0);
     let spilled = spilled.map(|bytes| format!(" spilled={bytes}")).unwrap_or_default();
-    Some(format!("(actual time={:.3} ms rows={rows}{spilled})", slowest as f64 / 1e6))
+    let text = format!("actual time={:.3} ms rows={rows}{spilled}", slowest as f64 / 1e6);
+    Some(Actual { text, rows })
 }
 
 fn slices(root: &Plan, layout: Layout, lines: &mut Vec<String>) {
@@ -115,7 +117,8 @@ fn slices(root: &Plan, layout: Layout, lines: &mut Vec<String>) {
         let Some(metrics) = scan.metrics() else {
             continue;
         };
-        let name = Explainer { prefix: "XN", annotate: false }.tree(scan).title;
+        let none = JoinRows::default();
+        let name = Explainer { prefix: "XN", annotate: false, joins: &none }.tree(scan).title;
         lines.push(format!("{}:", name.trim_start_matches("XN Seq Scan on ")));
         for (slice, work) in by_slice(&metrics, layout) {
             lines.push(format!(

@@ -257,6 +257,11 @@ pub(crate) fn scalar_of(value: Option<&Datum>, sql_type: SqlType) -> Option<Scal
     })
 }
 
+/// A value in statistics as text.
+pub fn value_text(value: &Datum, sql_type: SqlType) -> String {
+    scalar_of(Some(value), sql_type).map(|scalar| scalar.to_string()).unwrap_or_default()
+}
+
 fn compare_op(op: Operator) -> Option<CompareOp> {
     Some(match op {
         Operator::Eq => CompareOp::Eq,

@@ -240,8 +240,8 @@ pub(crate) fn with_byte_size(mut statistics: Statistics) -> Statistics {
     statistics
 }
 
-/// The statistics after the conjuncts of `split`.
-pub(crate) fn filtered(statistics: Statistics, split: &Split) -> Statistics {
+/// The statistics after the conjuncts of `split`, which leave `analyzed` rows if that is known.
+pub(crate) fn filtered(statistics: Statistics, split: &Split, analyzed: Option<f64>) -> Statistics {
     let mut statistics = statistics;
     let rows = statistics.num_rows.get_value().copied().unwrap_or(0) as f64;
     let mut kept = split.residual.iter().fold(1.0, |kept, _| kept * DEFAULT_SELECTIVITY);
@@ -251,7 +251,8 @@ pub(crate) fn filtered(statistics: Statistics, split: &Split) -> Statistics {
             bound(predicate, column);
         }
     }
-    scaled(statistics, kept)
+    let analyzed = analyzed.map(|left| (left / rows.max(1.0)).min(1.0));
+    scaled(statistics, analyzed.unwrap_or(kept))
 }
 
 /// The statistics after `conjuncts` filters of which nothing is known.

@@ -1,5 +1,5 @@
 //! Background work of the leader: sessions that are idle for too long end, rows that came in
-//! drops are put together, deleted rows go, sort orders are restored.
+//! drops are put together, deleted rows go, sort orders are restored, changed tables are analyzed.
 //!
 //! Owns one task and one bounded queue. It never makes a reader or writer wait: it works on
 //! snapshots and gives way wherever somebody else is at a table.
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::LeaderNode;
+use super::analysis::Analysis;
 use super::compaction::{self, Rewriter, Rewritten};
 use crate::locks::Owner;
 
@@ -42,7 +43,7 @@ const QUEUE_MAX: usize = 10_000;
 const REST_FACTOR: u32 = 3;
 /// … but not longer than this.
 const REST_MAX: Duration = Duration::from_secs(10);
-/// Vacuums that are remembered.
+/// Vacuums, and so many analyses, that are remembered.
 const RECORDS_MAX: usize = 1_000;
 /// The owner of the background's locks: no session has this process id.
 const OWNER: Owner = 0;
@@ -83,6 +84,7 @@ pub(crate) struct Upkeep {
     /// When tables were last written, by table, until they are looked at as calm ones.
     written: Mutex<BTreeMap<Oid, i64>>,
     records: Mutex<VecDeque<Record>>,
+    analyses: Mutex<VecDeque<Analysis>>,
 }
 
 impl Upkeep {
@@ -116,6 +118,20 @@ impl Upkeep {
             records.pop_front();
         }
         records.push_back(record);
+    }
+
+    /// Remembers an ANALYZE.
+    pub(crate) fn analyzed(&self, analysis: Analysis) {
+        let mut analyses = self.analyses.lock();
+        if analyses.len() >= RECORDS_MAX {
+            analyses.pop_front();
+        }
+        analyses.push_back(analysis);
+    }
+
+    /// Oldest first.
+    pub(crate) fn analyses(&self) -> Vec<Analysis> {
+        self.analyses.lock().iter().cloned().collect()
     }
 
     /// Oldest first.
@@ -241,6 +257,7 @@ impl LeaderNode {
                 continue;
             }
             let started = tokio::time::Instant::now();
+            self.analyze_when_due(due.table, closing).await;
             if self.tidy_table(due, closing).await && !self.is_quiet() {
                 let rest = (started.elapsed() * REST_FACTOR).min(REST_MAX);
                 tokio::select! {

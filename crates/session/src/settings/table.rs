@@ -112,6 +112,13 @@ pub(crate) static TABLE: &[Setting] = &[
         "0",
         "Digits of floating-point output.",
     ),
+    setting("enable_join_reordering", ON_OFF, "on", "Joins run in the order that costs least."),
+    setting(
+        "join_order_seed",
+        Kind::Int { min: 0, max: i64::MAX },
+        "0",
+        "Joins run in some order, another for each number but 0: for comparisons.",
+    ),
     setting("enable_case_sensitive_identifier", ON_OFF, "off", "Quoted names keep their case."),
     // The lexer always takes a backslash in '...' as an escape: a client that believed
     // otherwise could be tricked by quoting, so `on` is refused.
@@ -138,6 +145,7 @@ pub(crate) static TABLE: &[Setting] = &[
     ),
     setting("auto_vacuum", ON_OFF, "on", "Tables are compacted and sorted in the background.")
         .fixed(),
+    setting("auto_analyze", ON_OFF, "on", "Changed tables are analyzed in the background.").fixed(),
     setting(
         "analyze_threshold_percent",
         Kind::Int { min: 0, max: 100 },

@@ -134,6 +134,7 @@ impl ClientSession {
             });
             let identity_next = next.collect::<Result<Vec<_>>>()?;
             let segments = copied.written.segments;
+            self.leader.upkeep.touched(table.oid);
             self.apply(Op::AddSegments { table: table.oid, segments, identity_next })?;
         }
         done("COPY")

@@ -157,6 +157,7 @@ impl ClientSession {
             .collect::<Result<Vec<_>>>()?;
         if written.rows > 0 {
             let segments = written.segments;
+            self.leader.upkeep.touched(table.oid);
             self.apply(Op::AddSegments { table: table.oid, segments, identity_next })?;
         }
         Ok(written.rows)
@@ -202,7 +203,6 @@ impl ClientSession {
         match self.leader.engine.inline_segments(&[batch], &target) {
             Ok(segments) => {
                 let rows = segments.iter().map(|segment| segment.rows).sum();
-                self.leader.upkeep.touched(table.oid);
                 Ok(Some(exec::Written { segments, rows }))
             }
             Err(error) if error.sqlstate() == SqlState::ProgramLimitExceeded => Ok(None),

@@ -1,18 +1,21 @@
 //! ANALYZE, and USE.
 //!
-//! Statistics are made with each segment and committed with it. What wears off are those of
-//! segments that have lost rows since: ANALYZE has such segments written again.
+//! Some statistics are made with each segment and committed with it; they wear off where the
+//! segment has lost rows since: ANALYZE has such segments written again. How values are spread
+//! comes from a sample of the table's rows.
 
 use std::sync::Arc;
 
 use base::client::{Outcome, Severity};
 use base::{Error, Result, error};
-use catalog::{Privileges, Relation, Table};
+use catalog::{Op, Privileges, Relation, Table, TableStatistics};
+use futures::future::BoxFuture;
 use sql::ast::{Analyze, Ident};
 
 use super::definition::find_column;
 use super::done;
 use crate::client::{ClientSession, Run};
+use crate::leader::analysis::{Examination, Status, Wanted};
 use crate::leader::compaction::{self, Rewriter, Wish};
 use crate::locks::Mode;
 use crate::privileges;
@@ -68,22 +71,59 @@ impl ClientSession {
         table: &Arc<Table>,
         run: &Run,
     ) -> Result<()> {
+        self.renew_segments(table, run).await?;
+        let listed = analyze.columns.iter().map(|name| find_column(table, name).map(|c| c.id));
+        let wanted = match (analyze.columns.is_empty(), analyze.predicate_columns) {
+            (false, _) => Wanted::Listed(listed.collect::<Result<_>>()?),
+            (true, true) => Wanted::Predicates,
+            (true, false) => Wanted::All,
+        };
+        let state = self.work.state(&self.leader.catalog);
+        let leader = Arc::clone(&self.leader);
+        let examination = Examination { state: &state, table, wanted: &wanted };
+        let threshold = self.settings.number("analyze_threshold_percent");
+        let mut record = examination.record(&leader);
+        (record.user, record.threshold_percent) = (self.user, threshold);
+        record.transaction = self.work.id();
+        if examination.is_due(&leader, threshold as f64) {
+            let query = self.query_context(run);
+            let look: BoxFuture<'_, Result<TableStatistics>> =
+                Box::pin(leader.examine(&examination, &query));
+            let statistics = look.await?;
+            self.apply(Op::SetStatistics(Arc::new(statistics)))?;
+            record.status = match wanted {
+                Wanted::Predicates => Status::PredicateColumn,
+                Wanted::All | Wanted::Listed(_) => Status::Full,
+            };
+        }
+        if analyze.verbose {
+            let what = match record.status {
+                Status::Skipped => "ANALYZE SKIP: statistics are current for",
+                Status::Full | Status::PredicateColumn => "analyzed",
+            };
+            let notice = error!(
+                SuccessfulCompletion,
+                "{what} \"{}\": {} rows, {} changed since",
+                table.name,
+                record.rows,
+                record.modified_rows
+            );
+            self.notice(Severity::Info, notice);
+        }
+        record.ended_us = base::clock::now_us();
+        leader.upkeep.analyzed(record);
+        Ok(())
+    }
+
+    /// Has segments written again that have lost rows, so that their own statistics are true
+    /// again.
+    async fn renew_segments(&mut self, table: &Arc<Table>, run: &Run) -> Result<()> {
         let segments = self.leader.catalog.head().segments(table.oid);
         let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
         let gone = compaction::deleted_rows(&segments);
         let threshold = u64::try_from(self.settings.number("analyze_threshold_percent"));
         let threshold = threshold.unwrap_or(0).min(100);
         let stale = gone > 0 && gone.saturating_mul(100) >= rows.saturating_mul(threshold);
-        if analyze.verbose {
-            let what = if stale { "analyzing" } else { "ANALYZE SKIP: statistics are current for" };
-            let notice = error!(
-                SuccessfulCompletion,
-                "{what} \"{}\": {} rows, {gone} deleted since",
-                table.name,
-                rows - gone
-            );
-            self.notice(Severity::Info, notice);
-        }
         // Within a block the session's own snapshot has to hold, so that the background does it.
         if !stale || self.work.block() == Block::Explicit || table.temporary.is_some() {
             if stale {

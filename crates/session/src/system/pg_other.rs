@@ -58,7 +58,6 @@ pub(crate) static TABLES: &[SystemTable] = &[
     none("pg_library", 0, &[("name", Name), ("language_oid", OidType), ("owner", OidType)]),
     none("pg_prepared_statements", 0, &[("name", Text), ("statement", Text)]),
     none_view("pg_rules", RULES),
-    none_view("pg_stats", STATS),
     none_view("pg_matviews", MATVIEWS),
     none_view("pg_sequences", &[("schemaname", Name), ("sequencename", Name)]),
     none_view("svv_external_schemas", SVV_EXTERNAL_SCHEMAS),
@@ -191,14 +190,6 @@ const EXTERNAL_SCHEMA: Columns =
     &[("esoid", OidType), ("eskind", SmallInt), ("esdbname", Text), ("esoptions", Text)];
 const RULES: Columns =
     &[("schemaname", Name), ("tablename", Name), ("rulename", Name), ("definition", Text)];
-const STATS: Columns = &[
-    ("schemaname", Name),
-    ("tablename", Name),
-    ("attname", Name),
-    ("null_frac", Real),
-    ("avg_width", Integer),
-    ("n_distinct", Real),
-];
 const MATVIEWS: Columns =
     &[("schemaname", Name), ("matviewname", Name), ("matviewowner", Name), ("definition", Text)];
 const SVV_EXTERNAL_SCHEMAS: Columns = &[

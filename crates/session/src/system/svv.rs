@@ -190,8 +190,7 @@ fn table_info_row(context: &SystemContext, table: &Table) -> Vec<Cell> {
         NULL,
         0i32,
         unsorted,
-        // Statistics come with each segment and wear off with the rows that it loses.
-        hundredths(gone, live + gone),
+        Cell::Decimal((context.state.stale_percent(table.oid) * 100.0).round() as i128),
         Cell::Decimal(i128::from(live + gone)),
         NULL,
         skew(&segments).map(Cell::Decimal).unwrap_or(Cell::Null),

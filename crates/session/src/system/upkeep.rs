@@ -1,10 +1,13 @@
-//! Locks, open transactions and vacuums.
+//! Locks, open transactions, vacuums, analyses and what they found.
 
 use base::SqlType::{self, BigInt, Boolean, Char, Integer, Oid as OidType, Text, Timestamp};
+use base::segment::Datum;
+use catalog::SHARE_WHOLE;
 
 use super::builder::{NULL, row};
 use super::context::SystemContext;
 use super::{Rows, Space, SystemTable};
+use crate::leader::history::cut;
 use crate::leader::upkeep::Record;
 use crate::locks::Mode;
 
@@ -16,6 +19,10 @@ pub(crate) static TABLES: &[SystemTable] = &[
     view("stl_vacuum", VACUUM, vacuum),
     view("svv_vacuum_progress", PROGRESS, progress),
     view("svv_vacuum_summary", SUMMARY, summary),
+    view("stl_analyze", ANALYZE, analyses),
+    view("sys_analyze_history", ANALYZE_HISTORY, analyze_history),
+    SystemTable::table("pg_statistic_indicator", 0, INDICATOR, indicators),
+    view("pg_stats", STATS, stats),
 ];
 
 type Columns = &'static [(&'static str, SqlType)];
@@ -289,4 +296,161 @@ fn summary(context: &SystemContext) -> Rows {
             ])
         })
         .collect()
+}
+
+const ANALYZE: Columns = &[
+    ("userid", Integer),
+    ("xid", BigInt),
+    ("database", Char(30)),
+    ("table_id", Integer),
+    ("status", Char(15)),
+    ("rows", SqlType::Double),
+    ("modified_rows", SqlType::Double),
+    ("threshold_percent", Integer),
+    ("is_auto", Char(1)),
+    ("starttime", Timestamp),
+    ("endtime", Timestamp),
+    ("prevtime", Timestamp),
+    ("num_predicate_cols", Integer),
+    ("num_new_predicate_cols", Integer),
+    ("is_background", Char(1)),
+    ("auto_analyze_phase", Char(100)),
+];
+
+/// For superusers, as documented.
+fn analyses(context: &SystemContext) -> Rows {
+    if !context.is_superuser() {
+        return Rows::new();
+    }
+    let analyses = context.leader.upkeep.analyses().into_iter();
+    analyses
+        .map(|one| {
+            let automatic = if one.automatic { "t" } else { "f" };
+            row![
+                one.user,
+                one.transaction,
+                cut(&one.database, 30),
+                one.table,
+                one.status.name(),
+                one.rows as f64,
+                one.modified_rows as f64,
+                one.threshold_percent,
+                automatic,
+                one.started_us,
+                one.ended_us,
+                one.previous_us,
+                one.predicate_columns,
+                one.new_predicate_columns,
+                automatic,
+                NULL,
+            ]
+        })
+        .collect()
+}
+
+const ANALYZE_HISTORY: Columns = &[
+    ("user_id", Integer),
+    ("transaction_id", BigInt),
+    ("database_name", Text),
+    ("schema_name", Text),
+    ("table_name", Text),
+    ("table_id", Integer),
+    ("is_automatic", Char(1)),
+    ("status", Text),
+    ("start_time", Timestamp),
+    ("end_time", Timestamp),
+    ("rows", SqlType::Double),
+    ("modified_rows", SqlType::Double),
+    ("analyze_threshold_percent", Integer),
+    ("last_analyze_time", Timestamp),
+];
+
+fn analyze_history(context: &SystemContext) -> Rows {
+    let analyses = context.leader.upkeep.analyses().into_iter();
+    analyses
+        .filter(|one| context.may_see(one.user))
+        .map(|one| {
+            row![
+                one.user,
+                one.transaction,
+                one.database,
+                context.namespace_name(one.schema),
+                one.name,
+                one.table,
+                if one.automatic { "t" } else { "f" },
+                one.status.name(),
+                one.started_us,
+                one.ended_us,
+                one.rows as f64,
+                one.modified_rows as f64,
+                one.threshold_percent,
+                one.previous_us,
+            ]
+        })
+        .collect()
+}
+
+const INDICATOR: Columns = &[
+    ("stairelid", OidType),
+    ("stairows", SqlType::Double),
+    ("staiins", SqlType::Double),
+    ("staidels", SqlType::Double),
+];
+
+/// Rows of each analyzed table, and those inserted and deleted since.
+fn indicators(context: &SystemContext) -> Rows {
+    let mut rows = Rows::new();
+    for relation in context.user_relations() {
+        let (oid, state) = (relation.oid(), &context.state);
+        let Some(known) = state.statistics(oid) else { continue };
+        let since = state.changes(oid).since(known.changes);
+        let live = state.table_rows(oid) as f64;
+        rows.push(row![oid, live, since.inserted as f64, since.deleted as f64]);
+    }
+    rows
+}
+
+const STATS: Columns = &[
+    ("schemaname", SqlType::Name),
+    ("tablename", SqlType::Name),
+    ("attname", SqlType::Name),
+    ("null_frac", SqlType::Real),
+    ("avg_width", Integer),
+    ("n_distinct", SqlType::Real),
+    ("most_common_vals", SqlType::TextArray),
+    ("most_common_freqs", SqlType::TextArray),
+    ("histogram_bounds", SqlType::TextArray),
+];
+
+/// The values of tables that the user owns; superusers see all.
+fn stats(context: &SystemContext) -> Rows {
+    let mut rows = Rows::new();
+    let relations = context.user_relations().into_iter();
+    for table in relations.filter_map(|relation| relation.table().cloned()) {
+        let Some(known) = context.state.statistics(table.oid) else { continue };
+        if !context.may_see(table.owner) {
+            continue;
+        }
+        for column in &table.columns {
+            let Some(found) = known.column(column.id) else { continue };
+            let share = |share: u32| f64::from(share) / f64::from(SHARE_WHOLE);
+            let text = |value: &Datum| exec::value_text(value, column.sql_type);
+            let values: Vec<String> = found.common.iter().map(|(value, _)| text(value)).collect();
+            let shares: Vec<String> =
+                found.common.iter().map(|(_, of)| share(*of).to_string()).collect();
+            let bounds: Vec<String> = found.bounds.iter().map(text).collect();
+            rows.push(row![
+                context.namespace_name(table.schema),
+                &table.name,
+                &column.name,
+                share(found.nulls),
+                found.width,
+                found.distinct as f64,
+                values,
+                shares,
+                bounds,
+            ]);
+        }
+    }
+    rows
 }
