@@ -154,7 +154,7 @@ impl Selection {
     }
 
     /// The number of selected rows in vector `vector`.
-    pub(crate) fn count_vector(&self, vector: usize) -> usize {
+    pub fn count_vector(&self, vector: usize) -> usize {
         self.vector_words(vector).iter().map(|word| word.count_ones() as usize).sum()
     }
 
@@ -169,7 +169,7 @@ impl Selection {
 
     /// Calls `row` with each selected row of `vector`, counted from the vector's first row.
     #[inline]
-    pub(crate) fn each_in_vector(&self, vector: usize, mut row: impl FnMut(usize)) {
+    pub fn each_in_vector(&self, vector: usize, mut row: impl FnMut(usize)) {
         for (i, word) in self.vector_words(vector).iter().enumerate() {
             let mut word = *word;
             while word != 0 {

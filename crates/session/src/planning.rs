@@ -90,9 +90,15 @@ impl ClientSession {
             id: run.id,
             cancel: run.cancel.clone(),
             memory_bytes: self.leader.config.query_memory_bytes,
-            settings: vec![("timezone".to_owned(), self.settings.get("timezone"))],
+            settings: self.sent_settings(),
             retry_reads: true,
         }
+    }
+
+    /// The settings that compute nodes are told.
+    fn sent_settings(&self) -> Vec<(String, String)> {
+        let sent = ["timezone", "enable_vector_pipelines"];
+        sent.iter().map(|name| ((*name).to_owned(), self.settings.get(name))).collect()
     }
 
     /// Plans and starts a query: rows stream from the compute nodes.
