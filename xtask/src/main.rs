@@ -15,7 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]   install what the tests need and run all of them
-                       steps: unit, clippy, slt, e2e, isolation, stress, crash
+                       steps: unit, clippy, slt, slt-plain, e2e, isolation, stress, crash
   torture --minutes N  the randomised tests again and again, longer, with their figures
   tidy                 check floors, sizes and names
   bench [ARGUMENTS]    TPC-H beside DuckDB and DataFusion (bench/tpch)

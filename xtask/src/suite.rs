@@ -103,8 +103,12 @@ pub(crate) fn pytest(root: &Path, python: &install::Python, tests: &[&str]) -> C
 fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
     let release = target(root).join("release");
     let program = release.join("blueshift");
-    let mut slt = Command::new(release.join("slt"));
-    slt.arg("--program").arg(&program).current_dir(root);
+    let corpus = |more: &[&str]| {
+        let mut slt = Command::new(release.join("slt"));
+        slt.arg("--program").arg(&program).args(more).current_dir(root);
+        slt
+    };
+    let without_pipelines = ["--mode", "embedded-2x2", "--set", "enable_vector_pipelines=off"];
     let python_step = |name: &'static str, directory: &'static str| Step {
         name,
         command: pytest(root, python, &[directory]),
@@ -132,7 +136,8 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
             reads: Reads::Status,
         },
         Step { name: "clippy", command: clippy, reads: Reads::Status },
-        Step { name: "slt", command: slt, reads: Reads::Plain },
+        Step { name: "slt", command: corpus(&[]), reads: Reads::Plain },
+        Step { name: "slt-plain", command: corpus(&without_pipelines), reads: Reads::Plain },
         python_step("e2e", "tests/e2e"),
         python_step("isolation", "tests/isolation"),
         python_step("stress", "tests/stress"),

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("planner", 1),
     ("catalog", 1),
     ("remote", 1),
+    ("vector", 1),
     ("sql", 2),
     ("exec", 2),
     ("ingest", 3),
@@ -22,7 +23,8 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Crates that compile without DataFusion, so that most edits do not wait for it.
-const WITHOUT_DATAFUSION: &[&str] = &["base", "columnar", "catalog", "joinorder", "remote", "wire"];
+const WITHOUT_DATAFUSION: &[&str] =
+    &["base", "columnar", "catalog", "joinorder", "remote", "vector", "wire"];
 
 const FILE_LINES_MAX: usize = 1_000;
 const FUNCTION_LINES_MAX: usize = 70;

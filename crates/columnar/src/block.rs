@@ -3,6 +3,7 @@
 //! Owns validity and the choice of body by SQL type; the bodies decode themselves.
 
 mod decode;
+mod vectors;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use crate::text::TextBody;
 use crate::wide::WideBody;
 use crate::{Predicate, Selection, Zone};
 use decode::Wanted;
+pub use vectors::{Codes, Integers};
 
 /// Bits of a block's first byte.
 pub(crate) mod flag {

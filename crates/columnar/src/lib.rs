@@ -26,7 +26,7 @@ mod zone;
 pub mod fuzz;
 pub mod inspect;
 
-pub use block::Block;
+pub use block::{Block, Codes, Integers};
 pub use encode::Encode;
 pub use footer::{BlockIndex, ColumnIndex, FORMAT_VERSION, Footer};
 pub use fuzz::fuzz_segment;

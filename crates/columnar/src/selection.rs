@@ -156,7 +156,7 @@ impl Selection {
     }
 
     /// The number of selected rows in vector `vector`.
-    pub(crate) fn count_vector(&self, vector: usize) -> usize {
+    pub fn count_vector(&self, vector: usize) -> usize {
         self.vector_words(vector).iter().map(|word| word.count_ones() as usize).sum()
     }
 
@@ -207,6 +207,18 @@ impl Selection {
             }
         }
         n.min(VECTOR_ROWS)
+    }
+
+    /// Calls `row` with each selected row of `vector`, counted from the vector's first row.
+    #[inline]
+    pub fn each_in_vector(&self, vector: usize, mut row: impl FnMut(usize)) {
+        for (i, word) in self.vector_words(vector).iter().enumerate() {
+            let mut word = *word;
+            while word != 0 {
+                row(i * 64 + word.trailing_zeros() as usize);
+                word &= word - 1;
+            }
+        }
     }
 
     /// Keeps row `i` of `vector` only where `hits[i]` is 1; every hit is 0 or 1.

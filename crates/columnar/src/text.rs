@@ -56,6 +56,15 @@ impl TextTest {
     }
 }
 
+/// A dictionary with the codes of the rows.
+pub(crate) struct TextCodes<'a> {
+    /// Views into the buffers of `views`.
+    pub(crate) entries: Vec<u128>,
+    pub(crate) views: Views,
+    /// `None` where every code is 0.
+    pub(crate) reader: Option<IntReader<'a, u32>>,
+}
+
 /// A parsed body.
 pub(crate) struct TextBody {
     pub(crate) rows: usize,
@@ -163,6 +172,32 @@ impl TextBody {
             }
         };
         Ok(TextReader { source, views, numbers: Vec::with_capacity(VECTOR_ROWS) })
+    }
+
+    /// The dictionary with a reader of the codes, `None` when the text has none; without a reader
+    /// every code is 0. `utf8` has every string checked.
+    pub(crate) fn codes(&self, utf8: bool) -> Parsed<Option<TextCodes<'_>>> {
+        Ok(match &self.encoding {
+            TextEncoding::Constant(text) => {
+                let mut views = Views::new(utf8);
+                let entries = vec![views.constant(text)?];
+                Some(TextCodes { entries, views, reader: None })
+            }
+            TextEncoding::Dictionary { entries, codes } => {
+                let mut views = Vec::with_capacity(entries.rows);
+                let mut reader = entries.reader(utf8)?;
+                for vector in 0..entries.vectors() {
+                    reader.append(vector, &mut views)?;
+                }
+                let reader = TextCodes {
+                    entries: views,
+                    views: reader.finish(),
+                    reader: Some(codes.reader()?),
+                };
+                Some(reader)
+            }
+            TextEncoding::Plain(_) | TextEncoding::Fsst(..) => None,
+        })
     }
 
     /// Calls `each` with the text of every row of `vector`, which exists.

@@ -30,9 +30,12 @@ use self::expression::{condition, ordering, text};
 use crate::distribute::Plan;
 use crate::distribute::rows::LeaderRowsExec;
 use crate::leaf::{self, LeafKind, SourceExec};
+use crate::local;
 use crate::order;
+use crate::pipeline::{self, PipelineExec};
 use crate::query::Executable;
 use crate::scan::SegmentScanExec;
+use crate::settings::Settings;
 use crate::write::SegmentWriteExec;
 
 /// One operator as EXPLAIN shows it.
@@ -87,6 +90,15 @@ impl Executable {
         lines.push("Stages:".to_owned());
         let stages = displayable(self.divided.root().as_ref()).indent(true).to_string();
         lines.extend(stages.lines().map(str::to_owned));
+        let mut pipelines = Vec::new();
+        pipeline::describe(&self.physical, &mut pipelines);
+        if !pipelines.is_empty() {
+            lines.push(String::new());
+            let settings = self.state.config().get_extension::<Settings>();
+            let enabled = local::is_enabled(settings.as_deref(), pipeline::SETTING);
+            lines.push(if enabled { "Pipelines:" } else { "Pipelines (turned off):" }.to_owned());
+            lines.extend(pipelines.into_iter().map(|line| format!("  {line}")));
+        }
         lines
     }
 }
@@ -160,7 +172,7 @@ impl Explainer<'_> {
     /// The name of an operator with its details; `None` for one that Redshift does not show.
     fn name(&self, plan: &Plan) -> Option<(String, Vec<String>)> {
         let plain = |name: &str| Some((name.to_owned(), Vec::new()));
-        if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        if let Some(aggregate) = aggregate(plan) {
             return match aggregate.mode() {
                 AggregateMode::Partial | AggregateMode::PartialReduce => None,
                 _ if aggregate.group_expr().is_empty() => plain("Aggregate"),
@@ -296,7 +308,7 @@ impl Explainer<'_> {
         let rows = rows(plan);
         let below: f64 = children.iter().map(|child| child.cost.1).sum();
         let input: f64 = children.iter().map(|child| child.rows).sum();
-        let blocking = plan.is::<SortExec>() || plan.is::<AggregateExec>();
+        let blocking = plan.is::<SortExec>() || aggregate(plan).is_some();
         let own = if children.is_empty() {
             rows * SCAN_COST
         } else {
@@ -316,8 +328,11 @@ impl Explainer<'_> {
     }
 
     fn annotated(&self, mut operator: Operator, plan: &Plan) -> Operator {
-        if self.annotate {
-            operator.actual = analyze::actual(plan.as_ref());
+        // A filter that runs inside a pipeline counts nothing of its own.
+        if self.annotate
+            && let Some(actual) = analyze::actual(plan.as_ref())
+        {
+            operator.actual = Some(actual);
         }
         operator
     }
@@ -382,6 +397,12 @@ fn join_name(kind: &str, join_type: JoinType, build_is_left: bool) -> String {
         ("Nested Loop", word) => format!("Nested Loop {word}Join"),
         _ => format!("{kind} {word}Join"),
     }
+}
+
+/// The aggregation that a node is or stands for.
+fn aggregate(plan: &Plan) -> Option<&AggregateExec> {
+    let fused = || plan.downcast_ref::<PipelineExec>().map(PipelineExec::aggregate);
+    plan.downcast_ref::<AggregateExec>().or_else(fused)
 }
 
 fn child(plan: &Plan, at: usize) -> &Plan {

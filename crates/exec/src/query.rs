@@ -275,7 +275,8 @@ impl Runner {
             let local = divided.is_leader_only();
             let root = resolution.resolve(Arc::clone(divided.root())).await?;
             let plan: Plan = if local {
-                root
+                crate::local::rewritten(root, runner.context.session_config())
+                    .map_err(from_datafusion)?
             } else {
                 let numbered = distribute::boundary::number(&root)?;
                 let distributed = DistributedExec::new(numbered);

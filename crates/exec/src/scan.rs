@@ -42,12 +42,14 @@ use datafusion::physical_plan::{
 
 use crate::cache::NodeStorage;
 
+pub(crate) use block::{BlockColumn, BlockRows};
 pub use predicate::value_text;
 pub(crate) use predicate::{ColumnPredicate, Split, datum_of, scalar_of, segment_can_match};
 pub(crate) use proto::{SegmentMessage, from_json, json, segment_message, segment_of};
 pub use proto::{decode, encode};
 pub(crate) use spec::order_by_key;
 pub use spec::{ScanColumn, ScanSpec, Slices};
+pub(crate) use stream::{PartitionScan, Piece};
 
 /// Ascending with NULLs last: the order of a SORTKEY, and of ORDER BY without options.
 pub const SORT_OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -160,6 +162,31 @@ impl SegmentScanExec {
     /// The columns given out, indices into the spec's.
     pub fn projection(&self) -> &[usize] {
         &self.projection
+    }
+
+    /// Starts a partition for an operator that decodes blocks itself; `None` when its rows come
+    /// as batches only.
+    ///
+    /// # Errors
+    /// When no storage is at hand.
+    pub(crate) fn execute_blocks(
+        &self,
+        partition: usize,
+        context: &TaskContext,
+    ) -> Result<Option<PartitionScan>> {
+        let address = self.spec.address().is_some_and(|at| self.projection.contains(&at));
+        let (segments, _) = self.partition_segments(partition);
+        if self.fetch.is_some() || address || segments.is_empty() {
+            return Ok(None);
+        }
+        let storage = NodeStorage::of(context, &format!("a scan of {}", self.spec.name))?;
+        stream::blocks(self, partition, segments, &storage, context).map(Some)
+    }
+
+    /// The rows of a partition before filters and deletions.
+    pub(crate) fn partition_rows(&self, partition: usize) -> u64 {
+        let (segments, _) = self.partition_segments(partition);
+        segments.iter().map(|segment| segment.rows).sum()
     }
 
     /// The segments of one partition, in the order of the sort key.

@@ -1,6 +1,7 @@
 //! Tables in memory, divided over slices by the placement hash, and clusters that read them.
 
 mod changes;
+mod pipelines;
 mod queries;
 mod remote;
 mod runs;

@@ -104,11 +104,16 @@ impl ClientSession {
             id: run.id,
             cancel: run.cancel.clone(),
             memory_bytes: self.leader.config.query_memory_bytes,
-            settings: ["timezone", "enable_join_reordering", "join_order_seed"]
-                .map(|name| (name.to_owned(), self.settings.get(name)))
-                .into(),
+            settings: self.sent_settings(),
             retry_reads: true,
         }
+    }
+
+    /// The settings that compute nodes are told.
+    fn sent_settings(&self) -> Vec<(String, String)> {
+        let sent =
+            ["timezone", "enable_join_reordering", "join_order_seed", "enable_vector_pipelines"];
+        sent.iter().map(|name| ((*name).to_owned(), self.settings.get(name))).collect()
     }
 
     /// Plans and starts a query: rows stream from the compute nodes.

@@ -36,11 +36,17 @@ pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Runs one file in a schema of its own; returns the number of its records.
+/// Runs one file in a schema of its own, each connection with the session settings `settings`,
+/// `NAME=VALUE`; returns the number of its records.
 ///
 /// # Errors
 /// The first record that does not hold, with its place and difference.
-pub async fn run(server: &Server, file: &Path, load_dir: &Path) -> Result<usize> {
+pub async fn run(
+    server: &Server,
+    file: &Path,
+    load_dir: &Path,
+    settings: &[String],
+) -> Result<usize> {
     let schema = file
         .file_stem()
         .and_then(|stem| stem.to_str())
@@ -57,6 +63,9 @@ pub async fn run(server: &Server, file: &Path, load_dir: &Path) -> Result<usize>
     let connect = || async {
         let client = server.connect().await.map_err(Failure::from)?;
         client.batch_execute(&format!("SET search_path TO {schema}")).await?;
+        for setting in settings {
+            client.batch_execute(&format!("SET {setting}")).await?;
+        }
         Ok(Session { client })
     };
     let mut runner = Runner::new(connect);

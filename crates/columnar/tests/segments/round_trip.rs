@@ -118,6 +118,42 @@ fn check_block(block: &Block, expected: &ArrayRef, sql_type: SqlType, dice: &mut
         assert!(!any || predicate.can_match(block.zone(), rows as u32), "{predicate:?}");
     }
     check_zone(block.zone(), &values, sql_type);
+    check_vectors(block, &values, sql_type);
+}
+
+/// Vectors as kernels take them, in any order.
+fn check_vectors(block: &Block, values: &[Option<Datum>], sql_type: SqlType) {
+    let valid = |row: usize| match block.validity() {
+        Some(bits) => bits.value(row),
+        None => !block.is_all_null(),
+    };
+    for (row, value) in values.iter().enumerate() {
+        assert_eq!(valid(row), value.is_some());
+    }
+    let vectors = values.len().div_ceil(VECTOR_ROWS);
+    let of = |vector: usize| values.iter().enumerate().skip(vector * VECTOR_ROWS).take(VECTOR_ROWS);
+    if let Some(mut integers) = block.integers().unwrap() {
+        for vector in (0..vectors).rev() {
+            let mut found = vec![7];
+            integers.append(vector, &mut found).unwrap();
+            assert_eq!(found.len() - 1, of(vector).count());
+            for (found, (_, value)) in found[1..].iter().zip(of(vector)) {
+                assert!(value.as_ref().is_none_or(|v| *v == Datum::Int(i128::from(*found))));
+            }
+        }
+    }
+    if let Some(mut codes) = block.codes().unwrap() {
+        let entries = codes.entries().clone();
+        for vector in (0..vectors).rev() {
+            let mut found = Vec::new();
+            codes.append(vector, &mut found).unwrap();
+            assert_eq!(found.len(), of(vector).count());
+            for (code, (_, value)) in found.iter().zip(of(vector)) {
+                let entry = datum(&entries, *code as usize, sql_type);
+                assert!(value.is_none() || *value == entry, "{value:?} / {entry:?}");
+            }
+        }
+    }
 }
 
 fn check_zone(zone: &Zone, values: &[Option<Datum>], sql_type: SqlType) {

@@ -13,8 +13,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, JoinType};
 use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, FetchType, Join, LogicalPlan, Projection, TableScan, Union,
+    Aggregate, Distinct, Expr, FetchType, Filter, Join, LogicalPlan, Projection, TableScan, Union,
 };
 
 use super::selectivity::{self, number};
@@ -185,11 +186,7 @@ impl Estimator {
             LogicalPlan::Projection(Projection { expr, input, .. }) => {
                 self.of_plan(input).project(expr.iter(), input.schema())
             }
-            LogicalPlan::Filter(filter) => {
-                let mut input = self.of_plan(&filter.input);
-                selectivity::filter(&mut input, [&filter.predicate], filter.input.schema());
-                input
-            }
+            LogicalPlan::Filter(filter) => self.of_filter(filter),
             LogicalPlan::SubqueryAlias(alias) => self.of_plan(&alias.input),
             LogicalPlan::Subquery(subquery) => self.of_plan(&subquery.subquery),
             LogicalPlan::Repartition(repartition) => self.of_plan(&repartition.input),
@@ -241,6 +238,19 @@ impl Estimator {
                 _ => unknown(plan),
             },
         }
+    }
+
+    fn of_filter(&self, filter: &Filter) -> Estimate {
+        let mut input = self.of_plan(&filter.input);
+        // What a scan was told of is tested above it once more.
+        let told = match filter.input.as_ref() {
+            LogicalPlan::TableScan(scan) => &scan.filters[..],
+            _ => &[],
+        };
+        let conditions = split_conjunction(&filter.predicate);
+        let others = conditions.into_iter().filter(|one| !told.contains(one));
+        selectivity::filter(&mut input, others, filter.input.schema());
+        input
     }
 
     /// The rows of a table that a scan's filters leave, with the columns that it gives out.

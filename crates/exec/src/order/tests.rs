@@ -180,7 +180,8 @@ async fn groups_that_nobody_asks_for_are_not_computed() {
     let state = warehouse().state();
     let reduced = async |filter: &str| {
         let sql = format!(
-            "SELECT count(*) FROM lineitem a, part WHERE l_part = p_key {filter} AND l_day < \
+            "SELECT count(*) FROM lineitem a, (SELECT * FROM part {filter}) p \
+             WHERE l_part = p_key AND l_day < \
              (SELECT avg(b.l_day) FROM lineitem b WHERE b.l_part = p_key)"
         );
         let plan = reorder(optimized(&state, &sql).await, &machine(), &Limits::default()).unwrap();
@@ -190,9 +191,9 @@ async fn groups_that_nobody_asks_for_are_not_computed() {
         assert!(!above.contains("asked_for"), "{shown}");
         below.contains("asked_for")
     };
-    assert!(reduced("AND p_type = 3 AND p_size = 4").await);
-    assert!(!reduced("").await && !reduced("AND p_size < 40").await);
-    assert!(!reduced("AND p_type = 3 AND p_size = 4 AND random() < 0.5").await);
+    assert!(reduced("WHERE p_type = 3 AND p_size = 4").await);
+    assert!(!reduced("").await && !reduced("WHERE p_size < 40").await);
+    assert!(!reduced("WHERE p_type = 3 AND p_size = 4 AND random() < 0.5").await);
 }
 
 #[tokio::test]
@@ -327,7 +328,9 @@ fn statement(draws: &mut Draws) -> String {
 
 async fn rows(state: &SessionState, plan: &LogicalPlan) -> Result<Vec<String>> {
     let physical = state.query_planner().create_physical_plan(plan, state).await?;
-    let batches = collect(physical, state.task_ctx()).await?;
+    let mut batches = collect(physical, state.task_ctx()).await?;
+    // No rows may come as no batch or as an empty one.
+    batches.retain(|batch| batch.num_rows() > 0);
     let text = pretty_format_batches(&batches)?.to_string();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();

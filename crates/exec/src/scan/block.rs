@@ -11,7 +11,7 @@ use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_select::filter::FilterBuilder;
 use base::SqlType;
 use columnar::{Block, Selection};
-use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err, internal_err};
 
 use super::compiled::{Compiled, Residual};
 use super::dynamic::Dynamic;
@@ -25,6 +25,29 @@ const SPARSE: usize = 8;
 /// Text of more distinct values than this is decoded a block at a time: each decoding begins
 /// with its dictionary.
 const DISTINCT_TEXTS_MAX: u32 = 256;
+
+/// One column of a block of rows that is not decoded.
+pub(crate) enum BlockColumn {
+    Block(Arc<Block>),
+    /// The segment is older than the column, which has this value everywhere.
+    Fill(ScalarValue),
+}
+
+/// A block of rows that passed every filter, not decoded.
+pub(crate) struct BlockRows {
+    pub(crate) rows: usize,
+    /// The rows that passed, `None` when all did.
+    pub(crate) selection: Option<Selection>,
+    /// The columns that the scan gives out.
+    pub(crate) columns: Vec<BlockColumn>,
+}
+
+impl BlockRows {
+    /// How many rows passed.
+    pub(crate) fn selected(&self) -> usize {
+        self.selection.as_ref().map_or(self.rows, Selection::count)
+    }
+}
 
 /// A block of rows that passed the predicates on encoded data.
 pub(super) struct Active {

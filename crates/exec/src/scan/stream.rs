@@ -18,7 +18,7 @@ use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan};
 
-use super::block::Active;
+use super::block::{Active, BlockColumn, BlockRows};
 use super::compiled::Compiled;
 use super::dynamic::Dynamic;
 use super::fetch::{Cursor, Planned};
@@ -47,13 +47,7 @@ pub(super) fn execute(
     let Some(storage) = storage else {
         return Ok(Box::pin(EmptyRecordBatchStream::new(schema)));
     };
-    let batch_rows = context.session_config().batch_size();
-    let (spec, projection) = (&scan.spec, &scan.projection);
-    let mut compiled =
-        Compiled::new(spec, Arc::clone(&schema), projection, &scan.filters, batch_rows)?;
-    compiled.partition = partition;
-    compiled.partitions = scan.slices.partitions();
-    let compiled = Arc::new(compiled);
+    let compiled = compile(scan, partition, context)?;
     let open = |segments: Vec<Arc<Segment>>| {
         let state = PartitionScan::new(scan, partition, segments, &compiled, &storage);
         let stream = futures::stream::try_unfold(state, |mut state| async move {
@@ -75,13 +69,47 @@ pub(super) fn execute(
         .with_schema(schema)
         .with_expressions(&ordering)
         .with_metrics(metrics.baseline)
-        .with_batch_size(batch_rows)
+        .with_batch_size(compiled.batch_rows)
         .with_fetch(scan.fetch)
         .with_reservation(consumer.register(context.memory_pool()))
         .build()
 }
 
-struct PartitionScan {
+fn compile(
+    scan: &SegmentScanExec,
+    partition: usize,
+    context: &TaskContext,
+) -> Result<Arc<Compiled>> {
+    let batch_rows = context.session_config().batch_size();
+    let (spec, projection) = (&scan.spec, &scan.projection);
+    let mut compiled = Compiled::new(spec, scan.schema(), projection, &scan.filters, batch_rows)?;
+    compiled.partition = partition;
+    compiled.partitions = scan.slices.partitions();
+    Ok(Arc::new(compiled))
+}
+
+/// The blocks of one partition, for an operator that decodes them itself.
+pub(super) fn blocks(
+    scan: &SegmentScanExec,
+    partition: usize,
+    segments: Vec<Arc<Segment>>,
+    storage: &Arc<NodeStorage>,
+    context: &TaskContext,
+) -> Result<PartitionScan> {
+    let compiled = compile(scan, partition, context)?;
+    Ok(PartitionScan::new(scan, partition, segments, &compiled, storage))
+}
+
+/// What [`PartitionScan::next_piece`] gives.
+pub(crate) enum Piece {
+    /// Rows that pass every filter, not decoded.
+    Rows(BlockRows),
+    /// Rows that filters on decoded columns have gone through.
+    Batch(RecordBatch),
+}
+
+/// A running scan of one partition.
+pub(crate) struct PartitionScan {
     compiled: Arc<Compiled>,
     storage: Arc<NodeStorage>,
     metrics: ScanMetrics,
@@ -148,13 +176,67 @@ impl PartitionScan {
                 timer.done();
                 continue;
             }
-            if self.remaining.is_some_and(|wanted| self.coalescer.get_buffered_rows() >= wanted)
-                || !self.advance().await?
-            {
-                self.finished = true;
-                self.coalescer.finish_buffered_batch()?;
+            let enough = |wanted| self.coalescer.get_buffered_rows() >= wanted;
+            let next = match self.remaining.is_some_and(enough) {
+                true => None,
+                false => self.advance().await?,
+            };
+            match next {
+                Some((planned, selection)) => self.active = Some(Active::new(planned, selection)),
+                None => {
+                    self.finished = true;
+                    self.coalescer.finish_buffered_batch()?;
+                }
             }
         }
+    }
+
+    /// The next rows for an operator that decodes blocks itself: a block at a time, or batches
+    /// of one where filters need decoded columns.
+    pub(crate) async fn next_piece(&mut self) -> Result<Option<Piece>> {
+        loop {
+            if let Some(active) = &mut self.active {
+                let compute = self.metrics.baseline.elapsed_compute().clone();
+                let _timer = compute.timer();
+                match active.next(&self.compiled, &mut self.dynamic, &self.metrics)? {
+                    Some(batch) => {
+                        self.metrics.baseline.record_output(batch.num_rows());
+                        return Ok(Some(Piece::Batch(batch)));
+                    }
+                    None => self.active = None,
+                }
+                continue;
+            }
+            let Some((planned, selection)) = self.advance().await? else {
+                return Ok(None);
+            };
+            if !self.compiled.residual.is_empty()
+                || self.dynamic.residual.iter().any(|hint| hint.pays())
+            {
+                self.active = Some(Active::new(planned, selection));
+                continue;
+            }
+            let rows = self.block_rows(planned, selection)?;
+            self.metrics.baseline.record_output(rows.selected());
+            return Ok(Some(Piece::Rows(rows)));
+        }
+    }
+
+    fn block_rows(&self, planned: Planned, selection: Option<Selection>) -> Result<BlockRows> {
+        let mut columns = Vec::with_capacity(self.compiled.projection.len());
+        for at in &self.compiled.projection {
+            columns.push(match &planned.columns[*at] {
+                Some(block) if block.rows() == planned.rows => {
+                    BlockColumn::Block(Arc::clone(block))
+                }
+                Some(_) => {
+                    let name = &self.compiled.spec.name;
+                    return internal_err!("blocks of {name} differ in their rows");
+                }
+                None => BlockColumn::Fill(self.compiled.fills[*at].clone()),
+            });
+        }
+        Ok(BlockRows { rows: planned.rows, selection, columns })
     }
 
     /// True for a batch that is given out as it is; small ones are collected first.
@@ -176,9 +258,9 @@ impl PartitionScan {
         batch
     }
 
-    /// Goes on to the next block with rows that pass the predicates on encoded data; false when
-    /// there is none left.
-    async fn advance(&mut self) -> Result<bool> {
+    /// Goes on to the next block with rows that pass the predicates on encoded data, and which
+    /// these are, unless all; `None` when there is none left.
+    async fn advance(&mut self) -> Result<Option<(Planned, Option<Selection>)>> {
         loop {
             // Between blocks other tasks of the thread get their turn, and a cancel is seen.
             tokio::task::consume_budget().await;
@@ -186,7 +268,7 @@ impl PartitionScan {
             let lazy = self.is_lazy();
             let Some(cursor) = &mut self.cursor else {
                 let Some(segment) = self.segments.pop_front() else {
-                    return Ok(false);
+                    return Ok(None);
                 };
                 self.cursor = Some(self.open(&segment).await?);
                 continue;
@@ -209,8 +291,7 @@ impl PartitionScan {
                 cursor.complete(&mut planned, &self.compiled, &self.metrics).await?;
             }
             let selection = Some(selection).filter(|selection| !selection.is_full());
-            self.active = Some(Active::new(planned, selection));
-            return Ok(true);
+            return Ok(Some((planned, selection)));
         }
     }
 

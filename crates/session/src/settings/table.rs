@@ -107,6 +107,12 @@ pub(crate) static TABLE: &[Setting] = &[
     setting("statement_timeout", Kind::DurationMs, "0", "Longest run of a statement."),
     setting("query_group", Kind::Text, "default", "A label for queries."),
     setting(
+        "enable_vector_pipelines",
+        ON_OFF,
+        "on",
+        "Aggregations run on encoded blocks where they can.",
+    ),
+    setting(
         "extra_float_digits",
         Kind::Int { min: -15, max: 3 },
         "0",

@@ -1,4 +1,5 @@
-//! Runs the SQL corpus against the built server: `slt [--mode NAME] [--filter TEXT]`.
+//! Runs the SQL corpus against the built server: `slt [--mode NAME] [--filter TEXT]
+//! [--set NAME=VALUE]`.
 //! Ends with `N passed, N failed`, counting files in modes.
 
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ struct Options {
     /// Only files whose path contains this
     #[arg(long, default_value = "")]
     filter: String,
+    /// A session setting, NAME=VALUE, for every connection
+    #[arg(long)]
+    set: Vec<String>,
 }
 
 #[tokio::main]
@@ -65,7 +69,7 @@ async fn run(options: Options) -> Result<(usize, usize)> {
             if !file.to_string_lossy().contains(&options.filter) {
                 continue;
             }
-            match testkit::corpus::run(&server, &file, &load_dir).await {
+            match testkit::corpus::run(&server, &file, &load_dir, &options.set).await {
                 Ok(count) => {
                     records += count;
                     passed += 1;
