@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("base", 0),
     ("columnar", 1),
+    ("jointable", 1),
     ("planner", 1),
     ("catalog", 1),
     ("remote", 1),
@@ -21,7 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Crates that compile without DataFusion, so that most edits do not wait for it.
-const WITHOUT_DATAFUSION: &[&str] = &["base", "columnar", "catalog", "remote", "wire"];
+const WITHOUT_DATAFUSION: &[&str] = &["base", "columnar", "jointable", "catalog", "remote", "wire"];
 
 const FILE_LINES_MAX: usize = 1_000;
 const FUNCTION_LINES_MAX: usize = 70;

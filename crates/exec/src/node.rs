@@ -16,6 +16,7 @@ use tonic::transport::Server;
 use crate::cache::NodeStorage;
 use crate::engine::{EngineConfig, Extensions};
 use crate::error::into_datafusion;
+use crate::local;
 use crate::memory::Memory;
 use crate::rpc::tls::KnownRole;
 use crate::rpc::{Channels, NodeTls};
@@ -95,6 +96,7 @@ impl WorkerSessionBuilder for Sessions {
         settings::apply(config, &query).map_err(into_datafusion)?;
         config.set_extension(Arc::clone(&node.storage));
         config.set_distributed_channel_resolver(node.channels.clone());
+        config.set_distributed_worker_plan_rewrite_handler(local::rewrite_on_node);
         config.set_distributed_passthrough_headers(query.write()?)?;
         settings::register_codecs(config, &node.extensions);
         let builder = settings::register_functions(builder, &node.extensions);
