@@ -108,7 +108,14 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
         slt.arg("--program").arg(&program).args(more).current_dir(root);
         slt
     };
-    let without_pipelines = ["--mode", "embedded-2x2", "--set", "enable_vector_pipelines=off"];
+    let without_vectors = [
+        "--mode",
+        "embedded-2x2",
+        "--set",
+        "enable_vector_pipelines=off",
+        "--set",
+        "enable_vector_joins=off",
+    ];
     let python_step = |name: &'static str, directory: &'static str| Step {
         name,
         command: pytest(root, python, &[directory]),
@@ -137,7 +144,7 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
         },
         Step { name: "clippy", command: clippy, reads: Reads::Status },
         Step { name: "slt", command: corpus(&[]), reads: Reads::Plain },
-        Step { name: "slt-plain", command: corpus(&without_pipelines), reads: Reads::Plain },
+        Step { name: "slt-plain", command: corpus(&without_vectors), reads: Reads::Plain },
         python_step("e2e", "tests/e2e"),
         python_step("isolation", "tests/isolation"),
         python_step("stress", "tests/stress"),

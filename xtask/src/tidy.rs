@@ -8,6 +8,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("base", 0),
     ("columnar", 1),
     ("joinorder", 1),
+    ("jointable", 1),
     ("planner", 1),
     ("catalog", 1),
     ("remote", 1),
@@ -24,7 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
 
 /// Crates that compile without DataFusion, so that most edits do not wait for it.
 const WITHOUT_DATAFUSION: &[&str] =
-    &["base", "columnar", "catalog", "joinorder", "remote", "vector", "wire"];
+    &["base", "columnar", "catalog", "joinorder", "jointable", "remote", "vector", "wire"];
 
 const FILE_LINES_MAX: usize = 1_000;
 const FUNCTION_LINES_MAX: usize = 70;

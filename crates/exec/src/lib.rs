@@ -16,6 +16,7 @@ mod distribute;
 pub mod engine;
 pub mod error;
 pub mod explain;
+mod hashjoin;
 mod inlining;
 pub mod layout;
 pub mod leaf;

@@ -9,8 +9,8 @@ use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse};
 
 use crate::distribute::Plan;
-use crate::pipeline;
 use crate::settings::Settings;
+use crate::{hashjoin, pipeline};
 
 /// A rewrite of whole plans, with the session setting that turns it off.
 struct Rewrite {
@@ -19,8 +19,10 @@ struct Rewrite {
 }
 
 /// In the order in which they run.
-const REWRITES: &[Rewrite] =
-    &[Rewrite { setting: pipeline::SETTING, apply: pipeline::replace_aggregates }];
+const REWRITES: &[Rewrite] = &[
+    Rewrite { setting: hashjoin::SETTING, apply: hashjoin::replace_joins },
+    Rewrite { setting: pipeline::SETTING, apply: pipeline::replace_aggregates },
+];
 
 /// The plan with our operators wherever they can run.
 ///

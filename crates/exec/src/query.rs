@@ -30,6 +30,7 @@ use url::Url;
 use crate::distribute::{self, Distributed, Plan, rows};
 use crate::engine::Inner;
 use crate::error::{from_datafusion, into_datafusion, is_hash_join_memory, is_node_lost};
+use crate::local;
 use crate::settings::QueryHeaders;
 
 /// Batches that wait for a slow client, besides what operators hold.
@@ -272,11 +273,10 @@ impl Runner {
                 cancel: runner.cancel.clone(),
                 budget_bytes: runner.budget_bytes,
             };
-            let local = divided.is_leader_only();
+            let is_local = divided.is_leader_only();
             let root = resolution.resolve(Arc::clone(divided.root())).await?;
-            let plan: Plan = if local {
-                crate::local::rewritten(root, runner.context.session_config())
-                    .map_err(from_datafusion)?
+            let plan: Plan = if is_local {
+                local::rewritten(root, runner.context.session_config()).map_err(from_datafusion)?
             } else {
                 let numbered = distribute::boundary::number(&root)?;
                 let distributed = DistributedExec::new(numbered);

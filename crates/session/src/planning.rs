@@ -111,8 +111,13 @@ impl ClientSession {
 
     /// The settings that compute nodes are told.
     fn sent_settings(&self) -> Vec<(String, String)> {
-        let sent =
-            ["timezone", "enable_join_reordering", "join_order_seed", "enable_vector_pipelines"];
+        let sent = [
+            "timezone",
+            "enable_join_reordering",
+            "join_order_seed",
+            "enable_vector_joins",
+            "enable_vector_pipelines",
+        ];
         sent.iter().map(|name| ((*name).to_owned(), self.settings.get(name))).collect()
     }
 

@@ -160,6 +160,30 @@ async fn little_memory_spills_or_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn joins_larger_than_memory_finish() {
+    let count = 400_000;
+    let side = |key: &'static str, value: &'static str| {
+        let keys = ints((0..count).map(|n| (n * 7) % count));
+        rows(&[(key, keys), (value, longs((0..count).map(i64::from)))])
+    };
+    let tables = vec![("big", side("k", "v"), Place::Even), ("other", side("j", "w"), Place::Even)];
+    let mut config = config("join-memory", 4);
+    config.memory_limit_bytes = 6 << 20;
+    config.query_memory_bytes = 6 << 20;
+    let cluster = TestCluster::with(config, Cluster::Embedded { nodes: 2 }, tables);
+    for sql in [
+        "SELECT count(*), sum(v + w) FROM big JOIN other ON k = j",
+        "SELECT count(*), sum(v), sum(w) FROM big LEFT JOIN other ON k = j + 1000",
+        "SELECT count(*), sum(v), sum(w) FROM big FULL JOIN other ON k = j + 1000",
+        "SELECT count(*), sum(v) FROM big WHERE NOT EXISTS (SELECT 1 FROM other WHERE j + 9 = k)",
+    ] {
+        let got = cluster.run(sql).await.unwrap();
+        assert_eq!(lines(&got), lines(&cluster.plain(sql).await), "{sql}");
+        released(&cluster).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_reach_the_plan_and_bad_ones_are_refused() {
     let cluster = TestCluster::new(1, 1, warehouse());
     let bad = ("datafusion.execution.no_such_thing".to_owned(), "1".to_owned());

@@ -107,6 +107,12 @@ pub(crate) static TABLE: &[Setting] = &[
     setting("statement_timeout", Kind::DurationMs, "0", "Longest run of a statement."),
     setting("query_group", Kind::Text, "default", "A label for queries."),
     setting(
+        "enable_vector_joins",
+        ON_OFF,
+        "on",
+        "Hash joins run on vectors of keys where they can.",
+    ),
+    setting(
         "enable_vector_pipelines",
         ON_OFF,
         "on",
