@@ -30,6 +30,7 @@ const PARTS: &[(&str, &str)] = &[
     ),
     ("T8 bank", "tests/stress/test_bank.py::test_the_books_balance_in_every_snapshot"),
     ("T9 random statements", "tests/stress/test_random.py::test_random_statements"),
+    ("vectors", "tests/stress/test_vectors.py"),
     ("T10 damaged data", "tests/crash/test_damage.py::test_damaged_data_files"),
     ("T10 damaged catalog", "tests/crash/test_damage.py::test_damaged_catalog_files"),
     ("T3, T10 on S3", "tests/crash/test_over_s3.py"),
