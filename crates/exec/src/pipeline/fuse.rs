@@ -540,7 +540,9 @@ fn bare(filters: &[Expr], outputs: &[Expr], keys: usize) -> Option<Vec<usize>> {
 fn summed(data_type: &DataType, function: &AggregateFunctionExpr) -> Outcome<AccumulatorKind> {
     match (data_type, function.field().data_type()) {
         (DataType::Decimal128(..) | DataType::Int64, DataType::Decimal128(..))
-        | (DataType::Int16 | DataType::Int32 | DataType::Int64, DataType::Int64) => Ok(AccumulatorKind::Sum),
+        | (DataType::Int16 | DataType::Int32 | DataType::Int64, DataType::Int64) => {
+            Ok(AccumulatorKind::Sum)
+        }
         (DataType::Float64, DataType::Float64) => Ok(AccumulatorKind::SumFloat),
         _ => Err(format!("sum of type {data_type}")),
     }
@@ -549,9 +551,7 @@ fn summed(data_type: &DataType, function: &AggregateFunctionExpr) -> Outcome<Acc
 fn averaged(data_type: &DataType) -> Outcome<(AccumulatorKind, Option<i8>)> {
     match data_type {
         DataType::Decimal128(_, scale) => Ok((AccumulatorKind::Sum, Some(*scale))),
-        DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            Ok((AccumulatorKind::Sum, Some(0)))
-        }
+        DataType::Int16 | DataType::Int32 | DataType::Int64 => Ok((AccumulatorKind::Sum, Some(0))),
         DataType::Float64 => Ok((AccumulatorKind::SumFloat, None)),
         _ => Err(format!("avg of type {data_type}")),
     }
