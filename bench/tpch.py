@@ -110,6 +110,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--queries", type=lambda text: list(map(int, text.split(","))),
                         default=list(range(1, 23)))
+    parser.add_argument("--peers", type=lambda text: text.split(","),
+                        default=["duckdb", "datafusion"], help="duckdb is always one")
     options = parser.parse_args()
     directory = cache() / f"sf{options.scale:g}"
     make_data(directory, options.scale)
@@ -131,6 +133,8 @@ def main():
                 "duckdb": lambda text: duck.execute(text).fetchall(),
                 "datafusion": lambda text: fusion_rows(fusion, text),
             }
+            systems = {name: system for name, system in systems.items()
+                       if name in ("ours", "duckdb", *options.peers)}
             queries = {f"Q{number}": query(number) for number in options.queries}
 
             def compare(name, text, rows, theirs):
@@ -138,7 +142,7 @@ def main():
                 assert_same(rows, systems["duckdb"](exact_averages(text)) if exact else theirs)
 
             medians = interleaved(systems, queries, options.runs, compare)
-        report(medians, ["duckdb", "datafusion"])
+        report(medians, [name for name in systems if name != "ours"])
         print(f"server resident {server.resident_kb() / 1000:.0f} MB, bench "
               f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB")
         server.stop()
