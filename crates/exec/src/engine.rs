@@ -20,6 +20,7 @@ use joinorder::Machine;
 use object_store::ObjectStore;
 
 use crate::admission::Admission;
+use crate::distinct::NestDistinct;
 use crate::distribute::{self, Distributed, Plan, verify};
 use crate::error::from_datafusion;
 use crate::layout::Layout;
@@ -330,7 +331,8 @@ impl Inner {
             .with_runtime_env(self.memory.unlimited())
             .with_physical_optimizer_rules(settings::physical_rules())
             .with_default_features()
-            .with_analyzer_rule(Arc::new(SingleRow));
+            .with_analyzer_rule(Arc::new(SingleRow))
+            .with_optimizer_rule(Arc::new(NestDistinct));
         Ok(settings::register_functions(builder, &self.extensions).build())
     }
 

@@ -12,6 +12,7 @@ mod changing;
 mod codec;
 mod compacting;
 mod deletes;
+mod distinct;
 mod distribute;
 pub mod engine;
 pub mod error;
