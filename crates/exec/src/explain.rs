@@ -31,6 +31,7 @@ use crate::distribute::Plan;
 use crate::distribute::rows::LeaderRowsExec;
 use crate::leaf::{self, LeafKind, SourceExec};
 use crate::local;
+use crate::names;
 use crate::order;
 use crate::pipeline::{self, PipelineExec};
 use crate::query::Executable;
@@ -71,7 +72,7 @@ impl Executable {
         let prefix = if self.is_leader_only() { "LD" } else { "XN" };
         let explainer = Explainer { prefix, annotate: false, joins: &self.join_rows() };
         explainer.tree(self.divided.root()).print(0, &mut lines);
-        lines
+        shown(lines)
     }
 
     /// The rows of joins as the order of joins was chosen by.
@@ -99,8 +100,13 @@ impl Executable {
             lines.push(if enabled { "Pipelines:" } else { "Pipelines (turned off):" }.to_owned());
             lines.extend(pipelines.into_iter().map(|line| format!("  {line}")));
         }
-        lines
+        shown(lines)
     }
+}
+
+/// Columns by the names that users know.
+fn shown(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().map(|line| names::plain(&line).into_owned()).collect()
 }
 
 /// Estimated rows of joins that are still to be shown, inputs before what joins them, by the

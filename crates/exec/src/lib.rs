@@ -23,6 +23,7 @@ pub mod layout;
 pub mod leaf;
 mod local;
 mod memory;
+mod names;
 pub mod node;
 mod order;
 mod pipeline;

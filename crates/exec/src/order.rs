@@ -27,6 +27,7 @@ use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, Projection};
 use datafusion::physical_plan::ExecutionPlan;
 use joinorder::{Limits, Machine};
 
+use crate::names;
 use crate::provider::SegmentTable;
 use crate::settings::Settings;
 
@@ -49,13 +50,15 @@ pub(crate) async fn physical(
     let settings = state.config().get_extension::<Settings>();
     let setting = |name| settings.as_ref().and_then(|settings| settings.get(name));
     if setting(SETTING) == Some("off") {
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        let named = names::disjoint(plan.clone())?;
+        let physical = state.query_planner().create_physical_plan(&named, &state).await?;
         return Ok((physical, plan));
     }
     let seed = setting(SEED).and_then(|seed| seed.parse().ok()).filter(|seed| *seed != 0);
     let plan = reorder(plan, machine, &Limits { seed, ..Limits::default() })?;
     state.config_mut().options_mut().optimizer.join_reordering = false;
-    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let named = names::disjoint(plan.clone())?;
+    let physical = state.query_planner().create_physical_plan(&named, &state).await?;
     Ok((physical, plan))
 }
 

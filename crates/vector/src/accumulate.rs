@@ -125,6 +125,9 @@ impl Accumulator {
         let masked = mask(argument, filter, &mut active);
         let mask = masked.then_some(active.as_slice());
         self.extend_seen(count, mask.is_some());
+        if argument.is_some_and(|argument| argument.form() == Form::Wide) {
+            self.widen_extremes();
+        }
         self.extend(count);
         let done = self.add(groups, argument, mask, rows);
         if let Some(seen) = &mut self.seen
@@ -134,6 +137,23 @@ impl Accumulator {
         }
         self.active = active;
         done
+    }
+
+    /// Goes over to 128 bits. What groups without a row that counts have instead of an extreme lies
+    /// beyond all values, which are now more.
+    fn widen_extremes(&mut self) {
+        let none = match self.kind {
+            AccumulatorKind::Min => i128::MAX,
+            AccumulatorKind::Max => i128::MIN,
+            AccumulatorKind::Count | AccumulatorKind::Sum | AccumulatorKind::SumFloat => return,
+        };
+        if let States::Narrow(states) = &self.states {
+            let wide = |(group, state): (usize, &i64)| match self.is_seen(group) {
+                true => i128::from(*state),
+                false => none,
+            };
+            self.states = States::Wide(states.iter().enumerate().map(wide).collect());
+        }
     }
 
     /// Tells apart the groups with rows that count, from the first row on that may not.
@@ -494,6 +514,26 @@ mod tests {
             check(&rows, true, true);
             let one: Vec<Row> = rows.iter().map(|row| (row.0, 0, row.2)).collect();
             check(&one, false, false);
+        }
+    }
+
+    #[test]
+    fn extremes_beyond_64_bits_come_after_others() {
+        for (kind, end, beyond) in [
+            (AccumulatorKind::Min, i64::MAX, 1_i128 << 100),
+            (AccumulatorKind::Max, i64::MIN, -(1_i128 << 100)),
+        ] {
+            let mut accumulator = Accumulator::new(kind, true);
+            let (mut narrow, mut wide) = (Vector::default(), Vector::default());
+            narrow.start_narrow(Bounds::NARROW).extend([end, 5]);
+            narrow.start_valid().extend([1, 0]);
+            let groups = GroupNumbers::Each { numbers: &[0, 1], groups: 2 };
+            accumulator.update(groups, Some(&narrow), None, 2).unwrap();
+            wide.start_wide(Bounds::WIDE).extend([beyond, beyond]);
+            let groups = GroupNumbers::Each { numbers: &[1, 2], groups: 3 };
+            accumulator.update(groups, Some(&wide), None, 2).unwrap();
+            let results = [0, 1, 2].map(|group| result(&accumulator, group));
+            assert_eq!(results, [Some(i128::from(end)), Some(beyond), Some(beyond)], "{kind:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use datafusion_distributed::{
     rewrite_distributed_plan_with_metrics,
 };
 
-use super::{Actual, Explainer, JoinRows, movement};
+use super::{Actual, Explainer, JoinRows, movement, shown};
 use crate::distribute::Plan;
 use crate::error::from_datafusion;
 use crate::layout::Layout;
@@ -80,7 +80,7 @@ impl Executable {
         lines.push(format!("sent to leader: {} bytes", moved.to_leader_bytes));
         lines.push(format!("rows: {rows}"));
         lines.push(format!("Total runtime: {:.3} ms", elapsed.as_secs_f64() * 1e3));
-        Ok(lines)
+        Ok(shown(lines))
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct Accumulation {
 pub(super) enum Given {
     /// An accumulator's states; a count is 0 where others are NULL.
     State { accumulator: usize, zero: bool },
+    /// The count of an average's state, which DataFusion takes for a value unless it is NULL.
+    Averaged { count: usize },
     /// A sum divided by a count.
     Average { count: usize, sum: usize, sum_scale: Option<i8> },
 }
@@ -458,10 +460,8 @@ impl<'a> Compiler<'a> {
                 let (kind, sum_scale) = averaged(&value.data_type)?;
                 let count = collector.add(AccumulatorKind::Count, counted, filter.clone());
                 let sum = collector.add(kind, Some(value.expr), filter);
-                let states = vec![
-                    Given::State { accumulator: count, zero: true },
-                    Given::State { accumulator: sum, zero: false },
-                ];
+                let states =
+                    vec![Given::Averaged { count }, Given::State { accumulator: sum, zero: false }];
                 (Given::Average { count, sum, sum_scale }, states)
             }
             _ => return Err(format!("aggregate function {name}")),
@@ -512,10 +512,8 @@ impl<'a> Compiler<'a> {
                 let (kind, sum_scale) = averaged(&sum.data_type)?;
                 let count = collector.add(AccumulatorKind::Sum, Some(first.expr), None);
                 let sum = collector.add(kind, Some(sum.expr), None);
-                let states = vec![
-                    Given::State { accumulator: count, zero: true },
-                    Given::State { accumulator: sum, zero: false },
-                ];
+                let states =
+                    vec![Given::Averaged { count }, Given::State { accumulator: sum, zero: false }];
                 (Given::Average { count, sum, sum_scale }, states)
             }
             _ => return Err(format!("aggregate function {name}")),
@@ -580,7 +578,7 @@ fn check_types(schema: &SchemaRef, keys: usize, given: &[Given]) -> Outcome<()> 
                 Given::Average { sum_scale: Some(_), .. },
             )
             | (DataType::Float64, Given::Average { sum_scale: None, .. }) => true,
-            (data_type, Given::State { .. }) => {
+            (data_type, Given::State { .. } | Given::Averaged { .. }) => {
                 !matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::Boolean)
                     && kind_of(data_type).is_some()
             }

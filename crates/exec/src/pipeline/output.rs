@@ -44,6 +44,10 @@ pub(super) fn batch(
             Given::State { accumulator, zero } => {
                 state(&machine.accumulators[*accumulator], *zero, groups.clone(), data_type)?
             }
+            Given::Averaged { count } => {
+                let counts = integer_states(&machine.accumulators[*count], groups.clone());
+                integers(counts.map(|count| count.filter(|count| *count != 0)), data_type)?
+            }
             Given::Average { count, sum, sum_scale } => {
                 let (count, sum) = (&machine.accumulators[*count], &machine.accumulators[*sum]);
                 average(count, sum, *sum_scale, groups.clone(), data_type)?
