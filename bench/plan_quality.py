@@ -7,7 +7,6 @@ other work on the machine disturbs. Answers have to be equal.
 """
 
 import argparse
-import os
 import pathlib
 import re
 import shutil
@@ -16,7 +15,7 @@ import sys
 import tempfile
 
 import tpch
-from measure import cache, geometric_mean, timed
+from measure import cache, geometric_mean, processor_s, timed
 from tpch import TABLES, Server, assert_same, query
 
 import psycopg  # noqa: E402
@@ -62,23 +61,17 @@ def drawn_orders(connection, text, count, chosen_s, answer):
     return times
 
 
-def processor_s(server):
-    """Seconds that the server's process has run so far."""
-    fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def compare(server, connection, text, seed, runs):
     """Medians and processor seconds of the chosen and of one drawn order, run in turns."""
     samples, used = {0: [], seed: []}, {0: 0.0, seed: 0.0}
     for turn in range(runs + 1):
         for which, times in samples.items():
             connection.execute(f"SET join_order_seed TO {which}")
-            before = processor_s(server)
+            before = processor_s(server.process.pid)
             seconds, _ = timed(lambda: connection.execute(text).fetchall())
             if turn:
                 times.append(seconds)
-                used[which] += processor_s(server) - before
+                used[which] += processor_s(server.process.pid) - before
     connection.execute("SET join_order_seed TO 0")
     medians = {which: statistics.median(times) for which, times in samples.items()}
     return medians[0], medians[seed], max(used[0], 0.01) / max(used[seed], 0.01)

@@ -20,7 +20,7 @@ import datafusion  # noqa: E402
 import duckdb  # noqa: E402
 
 from conftest import PROGRAM, Server  # noqa: E402
-from measure import cache, interleaved, report, timed  # noqa: E402
+from measure import cache, interleaved, report, timed, without_keys  # noqa: E402
 from test_tpch import TABLES, assert_same, exact_averages  # noqa: E402
 
 SORTED_BY = {"lineitem": "l_shipdate", "orders": "o_orderdate", "customer": "c_custkey",
@@ -35,14 +35,6 @@ def query(number):
     return (ROOT / f"tests/tpch/queries/q{number:02}.sql").read_text()
 
 
-def plain_schema(table):
-    """Columns without keys: DuckDB would build an index for each."""
-    lines = schema(table).split(") DIST")[0].splitlines()
-    lines = [line.split(" PRIMARY KEY")[0].split(" REFERENCES")[0].rstrip(",") for line in lines
-             if not line.strip().startswith("PRIMARY KEY")]
-    return lines[0] + ",".join(lines[1:]) + ")"
-
-
 def make_data(directory, scale):
     """CSV by the generator, Parquet of the same rows sorted and lz4-packed by DuckDB."""
     done = directory / "done"
@@ -51,7 +43,7 @@ def make_data(directory, scale):
     subprocess.run([PROGRAM, "admin", "tpch", "--scale", str(scale), str(directory)], check=True)
     connection = duckdb.connect()
     for table in TABLES:
-        connection.execute(plain_schema(table))
+        connection.execute(without_keys(schema(table)))
         connection.execute(f"COPY {table} FROM '{directory}/{table}/part-*.csv' (HEADER)")
         order = f"ORDER BY {SORTED_BY[table]}" if table in SORTED_BY else ""
         connection.execute(
@@ -64,7 +56,7 @@ def load_peers(directory, work, threads):
     duck = duckdb.connect(str(work / "duck.db"), config={"threads": threads})
     times = {}
     for table in TABLES:
-        duck.execute(plain_schema(table))
+        duck.execute(without_keys(schema(table)))
         times[table], _ = timed(lambda: duck.execute(
             f"COPY {table} FROM '{directory}/{table}/part-*.csv' (HEADER)"))
     duck.execute("CREATE TABLE from_parquet AS SELECT * FROM lineitem LIMIT 0")

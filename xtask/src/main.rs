@@ -25,6 +25,8 @@ usage: cargo xtask COMMAND
                        43 queries over a wide table beside DuckDB (bench/events)
   bench plans [ARGUMENTS]
                        chosen join orders against drawn ones (bench/plan_quality)
+  bench tpcds [ARGUMENTS]
+                       TPC-DS beside DuckDB (bench/tpcds)
   install              install what the tests need";
 
 fn main() -> ExitCode {

@@ -1,0 +1,25 @@
+CREATE TABLE store_returns (
+    sr_returned_date_sk INTEGER REFERENCES date_dim (d_date_sk),
+    sr_return_time_sk INTEGER REFERENCES time_dim (t_time_sk),
+    sr_item_sk INTEGER NOT NULL REFERENCES item (i_item_sk),
+    sr_customer_sk INTEGER REFERENCES customer (c_customer_sk),
+    sr_cdemo_sk INTEGER REFERENCES customer_demographics (cd_demo_sk),
+    sr_hdemo_sk INTEGER REFERENCES household_demographics (hd_demo_sk),
+    sr_addr_sk INTEGER REFERENCES customer_address (ca_address_sk),
+    sr_store_sk INTEGER REFERENCES store (s_store_sk),
+    sr_reason_sk INTEGER REFERENCES reason (r_reason_sk),
+    sr_ticket_number BIGINT NOT NULL,
+    sr_return_quantity INTEGER,
+    sr_return_amt DECIMAL(7, 2),
+    sr_return_tax DECIMAL(7, 2),
+    sr_return_amt_inc_tax DECIMAL(7, 2),
+    sr_fee DECIMAL(7, 2),
+    sr_return_ship_cost DECIMAL(7, 2),
+    sr_refunded_cash DECIMAL(7, 2),
+    sr_reversed_charge DECIMAL(7, 2),
+    sr_store_credit DECIMAL(7, 2),
+    sr_net_loss DECIMAL(7, 2),
+    PRIMARY KEY (sr_item_sk, sr_ticket_number),
+    FOREIGN KEY (sr_item_sk, sr_ticket_number)
+        REFERENCES store_sales (ss_item_sk, ss_ticket_number)
+) DISTKEY (sr_item_sk) SORTKEY (sr_returned_date_sk);
