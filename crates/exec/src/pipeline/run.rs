@@ -59,7 +59,9 @@ pub(super) fn execute(
         None => Feed::Batches(base.execute(partition, Arc::clone(context))?),
     };
     let range_bytes_max = scan.map_or(0, |scan| range_bytes_max(scan, partition));
-    let consumer = MemoryConsumer::new(format!("PipelineExec[{partition}]")).with_can_spill(true);
+    // Whoever can spill takes part in sharing the memory, however little it needs.
+    let consumer = MemoryConsumer::new(format!("PipelineExec[{partition}]"))
+        .with_can_spill(!fused.keys.is_empty());
     let schema = aggregate.schema();
     let run = Run {
         machine: Machine::new(fused, range_bytes_max)?,

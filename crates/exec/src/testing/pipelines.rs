@@ -184,8 +184,9 @@ const RESULTS: &[&str] = &[
     "count(DISTINCT k)",
     "sum(f * 2 + 1)",
     "sum(-d)",
-    "sum(cast(k AS decimal(12, 2)))",
-    "sum(cast(i AS double))",
+    // DataFusion takes sums of casts for one column unless something comes on top.
+    "sum(cast(k AS decimal(12, 2)) + 0)",
+    "sum(cast(i AS double) + 0)",
     "bool_or(b)",
 ];
 

@@ -16,8 +16,10 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
 use base::error;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, WindowFunctionParams};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
@@ -96,6 +98,11 @@ impl Aggregate {
     }
 }
 
+fn has_cast(expr: &Expr) -> bool {
+    let cast = |node: &Expr| Ok(matches!(node, Expr::Cast(_) | Expr::TryCast(_)));
+    expr.exists(cast).unwrap_or(true)
+}
+
 fn argument<'a>(args: &'a AccumulatorArgs<'_>) -> Planned<&'a DataType> {
     match args.expr_fields {
         [field] => Ok(field.data_type()),
@@ -112,6 +119,10 @@ impl AggregateUDFImpl for Aggregate {
     // nobody's business.
 
     fn schema_name(&self, params: &AggregateFunctionParams) -> Planned<String> {
+        // DataFusion leaves casts out of names: the sums of a column in two types would be one.
+        if params.args.iter().any(has_cast) {
+            return self.plain().display_name(params);
+        }
         self.plain().schema_name(params)
     }
 
