@@ -13,7 +13,7 @@ use base::{Error, Result};
 use datafusion::common::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -46,11 +46,54 @@ impl NodeMemory {
     }
 }
 
-/// The memory of one query on one node: shared fairly by the operators that can spill, and part
-/// of the node's.
+/// Most that is kept back for an operator that can spill and holds less.
+const KEPT_BACK_MAX_BYTES: usize = 16 << 20;
+
+/// What one operator holds.
+#[derive(Debug)]
+struct Held {
+    bytes: usize,
+    can_spill: bool,
+}
+
+/// What the operators of a query hold, by the number of the consumer.
+#[derive(Debug, Default)]
+struct Holders {
+    by_id: HashMap<usize, Held>,
+    bytes: usize,
+}
+
+impl Holders {
+    fn add(&mut self, id: usize, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(held) = self.by_id.get_mut(&id) {
+            held.bytes += bytes;
+        }
+    }
+
+    fn remove(&mut self, id: usize, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(held) = self.by_id.get_mut(&id) {
+            held.bytes = held.bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Bytes that others than `id` may have: half of the memory is kept back for operators that
+    /// can spill, as long as they do not use their parts of it. An operator that gets nothing has
+    /// nothing to spill.
+    fn kept_back(&self, id: usize, limit_bytes: usize) -> usize {
+        let spillers = self.by_id.values().filter(|held| held.can_spill).count();
+        let part = (limit_bytes / 2 / spillers.max(1)).min(KEPT_BACK_MAX_BYTES);
+        let others = self.by_id.iter().filter(|(other, held)| held.can_spill && **other != id);
+        others.map(|(_, held)| part.saturating_sub(held.bytes)).sum()
+    }
+}
+
+/// The memory of one query on one node, and part of the node's. Operators take what they need
+/// while there is some; every one that can spill is left enough to begin with.
 #[derive(Debug)]
 struct QueryPool {
-    own: FairSpillPool,
+    holders: Mutex<Holders>,
     limit_bytes: usize,
     node: Arc<NodeMemory>,
 }
@@ -67,20 +110,21 @@ impl MemoryPool for QueryPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.own.register(consumer);
+        let held = Held { bytes: 0, can_spill: consumer.can_spill() };
+        self.holders.lock().by_id.insert(consumer.id(), held);
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.own.unregister(consumer);
+        self.holders.lock().by_id.remove(&consumer.id());
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.own.grow(reservation, additional);
+        self.holders.lock().add(reservation.consumer().id(), additional);
         self.node.used_bytes.fetch_add(additional, Ordering::AcqRel);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.own.shrink(reservation, shrink);
+        self.holders.lock().remove(reservation.consumer().id(), shrink);
         self.node.release(shrink);
     }
 
@@ -89,20 +133,35 @@ impl MemoryPool for QueryPool {
         reservation: &MemoryReservation,
         additional: usize,
     ) -> datafusion::common::Result<()> {
-        self.own.try_grow(reservation, additional)?;
+        let consumer = reservation.consumer();
+        {
+            let mut holders = self.holders.lock();
+            let kept_back = holders.kept_back(consumer.id(), self.limit_bytes);
+            let free = self.limit_bytes.saturating_sub(holders.bytes + kept_back);
+            if additional > free {
+                return Err(DataFusionError::ResourcesExhausted(format!(
+                    "{} bytes for {} with {} are {} more than are left of the {self}",
+                    additional,
+                    consumer.name(),
+                    reservation.size(),
+                    additional - free,
+                )));
+            }
+            holders.add(consumer.id(), additional);
+        }
         if self.node.reserve(additional) {
             return Ok(());
         }
-        self.own.shrink(reservation, additional);
+        self.holders.lock().remove(consumer.id(), additional);
         Err(DataFusionError::ResourcesExhausted(format!(
             "{additional} more bytes for {} exceed the {} bytes of the compute node",
-            reservation.consumer().name(),
+            consumer.name(),
             self.node.limit_bytes
         )))
     }
 
     fn reserved(&self) -> usize {
-        self.own.reserved()
+        self.holders.lock().bytes
     }
 
     fn memory_limit(&self) -> MemoryLimit {
@@ -156,11 +215,8 @@ impl Memory {
         }
         queries.retain(|_, query| query.strong_count() > 0);
         let limit_bytes = bytes.unwrap_or(self.query_bytes).min(self.node.limit_bytes);
-        let pool = QueryPool {
-            own: FairSpillPool::new(limit_bytes),
-            limit_bytes,
-            node: Arc::clone(&self.node),
-        };
+        let pool =
+            QueryPool { holders: Mutex::default(), limit_bytes, node: Arc::clone(&self.node) };
         let environment = Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.base.clone() });
         queries.insert(id.to_owned(), Arc::downgrade(&environment));
         environment
@@ -244,5 +300,32 @@ mod tests {
         let url = Url::parse("file:///etc/passwd").unwrap();
         let error = from_datafusion(NoStores.get_store(&url).unwrap_err());
         assert_eq!(error.sqlstate(), base::SqlState::InsufficientPrivilege);
+    }
+
+    #[test]
+    fn operators_that_can_spill_are_left_their_part() {
+        let dir = std::env::temp_dir().join(format!("blueshift-parts-{}", std::process::id()));
+        let memory = Memory::open(1_000, 800, &dir, 1 << 20).unwrap();
+        let query = memory.query("a", None);
+        let spiller =
+            |name| MemoryConsumer::new(name).with_can_spill(true).register(&query.memory_pool);
+        let (one, two) = (spiller("one"), spiller("two"));
+        let join = MemoryConsumer::new("join").register(&query.memory_pool);
+        // 200 bytes are kept back for each spiller.
+        join.try_grow(400).unwrap();
+        let refused = join.try_grow(1).unwrap_err().to_string();
+        assert!(refused.contains("join with 400"), "{refused}");
+        one.try_grow(200).unwrap();
+        assert!(one.try_grow(1).is_err());
+        two.try_grow(200).unwrap();
+        join.shrink(300);
+        // What nobody else is to have goes to whoever asks.
+        one.try_grow(300).unwrap();
+        assert!(two.try_grow(1).is_err());
+        drop(two);
+        one.try_grow(100).unwrap();
+        drop((one, join));
+        assert_eq!((query.memory_pool.reserved(), memory.used_bytes()), (0, 0));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }
