@@ -78,12 +78,12 @@ impl Holders {
         }
     }
 
-    /// Bytes that others than `id` may have: half of the memory is kept back for operators that
-    /// can spill, as long as they do not use their parts of it. An operator that gets nothing has
-    /// nothing to spill.
+    /// Bytes that others than `id` may have: a quarter of the memory is kept back for operators
+    /// that can spill, as long as they do not use their parts of it. An operator that gets nothing
+    /// has nothing to spill.
     fn kept_back(&self, id: usize, limit_bytes: usize) -> usize {
         let spillers = self.by_id.values().filter(|held| held.can_spill).count();
-        let part = (limit_bytes / 2 / spillers.max(1)).min(KEPT_BACK_MAX_BYTES);
+        let part = (limit_bytes / 4 / spillers.max(1)).min(KEPT_BACK_MAX_BYTES);
         let others = self.by_id.iter().filter(|(other, held)| held.can_spill && **other != id);
         others.map(|(_, held)| part.saturating_sub(held.bytes)).sum()
     }
@@ -311,13 +311,13 @@ mod tests {
             |name| MemoryConsumer::new(name).with_can_spill(true).register(&query.memory_pool);
         let (one, two) = (spiller("one"), spiller("two"));
         let join = MemoryConsumer::new("join").register(&query.memory_pool);
-        // 200 bytes are kept back for each spiller.
-        join.try_grow(400).unwrap();
+        // 100 bytes are kept back for each spiller.
+        join.try_grow(600).unwrap();
         let refused = join.try_grow(1).unwrap_err().to_string();
-        assert!(refused.contains("join with 400"), "{refused}");
-        one.try_grow(200).unwrap();
+        assert!(refused.contains("join with 600"), "{refused}");
+        one.try_grow(100).unwrap();
         assert!(one.try_grow(1).is_err());
-        two.try_grow(200).unwrap();
+        two.try_grow(100).unwrap();
         join.shrink(300);
         // What nobody else is to have goes to whoever asks.
         one.try_grow(300).unwrap();
