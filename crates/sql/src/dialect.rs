@@ -115,12 +115,18 @@ impl Dialect for RedshiftDialect {
         }
         let [first, second] = parser.peek_tokens();
         let (Token::Word(first), Token::Word(second)) = (first, second) else { return None };
-        let approximate = first.quote_style.is_none() && first.value == "approximate";
-        if !approximate || second.keyword != Keyword::COUNT {
+        let approximate =
+            first.quote_style.is_none() && first.value.eq_ignore_ascii_case("approximate");
+        if !approximate {
+            return None;
+        }
+        // The exact percentile is an approximate one too.
+        let percentile = second.value.eq_ignore_ascii_case("percentile_disc");
+        if !percentile && second.keyword != Keyword::COUNT {
             return None;
         }
         parser.next_token();
-        Some(parser.parse_expr().map(approximate_count))
+        Some(parser.parse_prefix().map(approximate_count))
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use sqlparser::tokenizer::Location;
 
 use crate::bind::shown;
+use crate::functions::catalogue::NOT_SERVED;
 use crate::text::Source;
 
 /// Converts an error; `text` is the statement that it is about, empty when there is none.
@@ -230,6 +231,13 @@ impl Converter<'_> {
         if let Some(rest) = after(message, "Invalid function '") {
             return self.undefined_function(rest);
         }
+        if let Some(rest) = after(message, "given name and argument types '") {
+            let name = rest.split('(').next().unwrap_or(rest);
+            let error =
+                error!(UndefinedFunction, "function {name}() does not take these arguments")
+                    .hint("Their number is wrong, or an explicit cast is needed.");
+            return with_place(error, self.find(name));
+        }
         if let Some(rest) = after(message, "table '")
             && message.contains("not found")
         {
@@ -267,6 +275,10 @@ impl Converter<'_> {
 
     fn undefined_function(&self, rest: &str) -> Error {
         let name = rest.split('\'').next().unwrap_or(rest);
+        if NOT_SERVED.contains(&name) {
+            let error = Error::unsupported(format!("function {name}() is not supported"));
+            return with_place(error, self.find(name));
+        }
         let near = crate::functions::Registry::shared();
         let near = near.nearest(name);
         let error = error!(UndefinedFunction, "function {name}() does not exist")

@@ -6,16 +6,24 @@
 pub(crate) mod aggregate;
 pub(crate) mod arithmetic;
 pub(crate) mod assign;
+pub(crate) mod binary;
 pub(crate) mod cast;
 pub mod catalogue;
 pub(crate) mod date;
 pub(crate) mod datetime;
+pub(crate) mod digest;
 pub(crate) mod format;
 pub(crate) mod identity;
+pub(crate) mod json;
 pub(crate) mod kernel;
+pub(crate) mod mathematics;
 pub mod moment;
 pub(crate) mod number;
+pub(crate) mod regexp;
+pub(crate) mod strings;
 pub(crate) mod text;
+pub(crate) mod textual;
+pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -53,7 +61,7 @@ pub fn extensions() -> Extensions {
     Extensions {
         scalar: scalar_functions().into_iter().map(Arc::new).collect(),
         aggregate: aggregate_functions(),
-        window: Vec::new(),
+        window: window::functions(),
     }
 }
 
@@ -64,6 +72,13 @@ fn scalar_functions() -> Vec<ScalarUDF> {
     functions.extend(moment::functions());
     functions.extend(date::functions());
     functions.extend(text::functions());
+    functions.extend(textual::functions());
+    functions.extend(strings::functions());
+    functions.extend(regexp::functions());
+    functions.extend(mathematics::functions());
+    functions.extend(digest::functions());
+    functions.extend(binary::functions());
+    functions.extend(json::functions());
     functions
 }
 
@@ -90,11 +105,13 @@ impl Registry {
             own.scalar.into_iter().for_each(|function| registry.add_scalar(function));
             own.aggregate.into_iter().for_each(|function| registry.add_aggregate(function));
             own.window.into_iter().for_each(|function| registry.add_window(function));
-            if let (Some(plus_days), Some(datediff)) =
-                (registry.scalar("date_plus_days"), registry.scalar("datediff"))
-            {
+            if let (Some(plus_days), Some(plus_time), Some(datediff)) = (
+                registry.scalar("date_plus_days"),
+                registry.scalar("date_plus_time"),
+                registry.scalar("datediff"),
+            ) {
                 let power = registry.scalar("power");
-                let operators = DateOperators { plus_days, datediff, power };
+                let operators = DateOperators { plus_days, plus_time, datediff, power };
                 registry.planners.insert(0, Arc::new(operators));
             }
             if let (Some(plus), Some(minus), Some(times)) = (

@@ -163,3 +163,15 @@ impl ScalarUDFImpl for LeaderFunction {
 fn external(error: base::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use sql::functions::catalogue::{FUNCTIONS, Origin};
+
+    #[test]
+    fn the_table_of_functions_knows_which_are_here() {
+        for function in FUNCTIONS.iter().filter(|function| function.origin == Origin::Leader) {
+            assert!(super::is_leader_only(function.name), "{} is not here", function.name);
+        }
+    }
+}

@@ -2,14 +2,24 @@
 
 use base::{Error, Result, error};
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    BinaryOperator, CaseWhen, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, NullTreatment, ObjectName,
+    ObjectNamePart, Value, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
 };
+
+use crate::functions::aggregate::percentile;
+use crate::functions::window;
 
 /// Names under which a function of the registry goes in Redshift too.
 const ALIASES: &[(&str, &str)] = &[
+    ("char_length", "character_length"),
     ("len", "character_length"),
+    ("length", "character_length"),
     ("textlen", "character_length"),
+    ("func_sha1", "sha1"),
+    ("sha", "sha1"),
+    ("pow", "power"),
+    ("grouping_id", "grouping"),
     ("nvl", "coalesce"),
     ("isnull", "coalesce"),
     ("ifnull", "coalesce"),
@@ -18,7 +28,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("dlog10", "log10"),
     ("ceiling", "ceil"),
     ("replicate", "repeat"),
-    ("sign", "signum"),
     ("variance", "var_samp"),
     ("every", "bool_and"),
     ("date_add", "dateadd"),
@@ -26,6 +35,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("date_diff", "datediff"),
     ("pgdate_part", "date_part"),
 ];
+
+/// Functions that are rewritten with OVER too.
+const WITH_OVER: &[&str] =
+    &["listagg", "median", "percentile_cont", "percentile_disc", "ratio_to_report"];
 
 /// Rewrites a call; `None` leaves it.
 ///
@@ -40,7 +53,13 @@ pub(super) fn rewrite(function: &mut Function) -> Result<Option<Expr>> {
         name.value = (*known).to_owned();
         return Ok(None);
     }
-    if function.over.is_some() && lower != "ratio_to_report" {
+    if function.over.is_some() && !WITH_OVER.contains(&lower.as_str()) {
+        window::check_arguments(&lower, count(&function.args))?;
+        if let Some(ignoring) = window::ignoring_nulls(&lower)
+            && takes_ignore_nulls(&mut function.null_treatment, &mut function.args)
+        {
+            name.value = ignoring;
+        }
         return Ok(None);
     }
     match lower.as_str() {
@@ -55,18 +74,37 @@ pub(super) fn rewrite(function: &mut Function) -> Result<Option<Expr>> {
         "date_part_year" => {
             let [date] = take(function, "date_part_year")?;
             let args = vec![text("year"), date];
-            Ok(Some(super::rewrite::call("date_part", args, name_span(function))))
+            let year = super::rewrite::call("date_part", args, name_span(function));
+            Ok(Some(super::rewrite::cast(year, DataType::Integer(None))))
         }
-        "concat" => concat(function),
+        "concat" => concat(function).map(Some),
         "to_number" => to_number(function).map(Some),
-        "regexp_substr" => regexp_substr(function).map(Some),
-        "regexp_replace" => regexp_replace(function).map(|()| None),
-        "sha2" => sha2(function).map(Some),
         "decode" => decode(function),
-        "listagg" => listagg(function).map(|()| None),
+        "listagg" => listagg(function).map(Some),
+        "median" => median(function).map(|()| None),
+        "percentile_cont" => percentile(function, percentile::INTERPOLATED).map(|()| None),
+        "percentile_disc" => percentile(function, percentile::DISCRETE).map(|()| None),
         "ratio_to_report" => ratio(function).map(Some),
         _ => Ok(None),
     }
+}
+
+fn count(args: &FunctionArguments) -> usize {
+    match args {
+        FunctionArguments::List(list) => list.args.len(),
+        FunctionArguments::Subquery(_) => 1,
+        FunctionArguments::None => 0,
+    }
+}
+
+/// True where NULL is to be ignored; the words are taken out.
+fn takes_ignore_nulls(treatment: &mut Option<NullTreatment>, args: &mut FunctionArguments) -> bool {
+    let outside = treatment.take_if(|one| *one == NullTreatment::IgnoreNulls).is_some();
+    let FunctionArguments::List(list) = args else { return outside };
+    let ignore = FunctionArgumentClause::IgnoreOrRespectNulls(NullTreatment::IgnoreNulls);
+    let count = list.clauses.len();
+    list.clauses.retain(|clause| *clause != ignore);
+    outside || list.clauses.len() < count
 }
 
 fn name_span(function: &Function) -> sqlparser::tokenizer::Span {
@@ -114,13 +152,9 @@ fn take<const N: usize>(function: &mut Function, name: &str) -> Result<[Expr; N]
 }
 
 /// `concat(a, b)` is NULL where one of the two is.
-fn concat(function: &mut Function) -> Result<Option<Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
-    if list.args.len() != 2 {
-        return Ok(None);
-    }
+fn concat(function: &mut Function) -> Result<Expr> {
     let [a, b] = take(function, "concat")?;
-    Ok(Some(binary(a, BinaryOperator::StringConcat, b)))
+    Ok(binary(a, BinaryOperator::StringConcat, b))
 }
 
 /// The text of a literal.
@@ -148,92 +182,7 @@ fn to_number(function: &mut Function) -> Result<Expr> {
     let digits = super::rewrite::call("to_number_text", vec![value, template], span);
     let info =
         sqlparser::ast::ExactNumberInfo::PrecisionAndScale(u64::from(precision), i64::from(scale));
-    Ok(super::rewrite::cast(digits, sqlparser::ast::DataType::Decimal(info)))
-}
-
-/// Position, occurrence and the like must be the defaults.
-fn only_defaults(name: &str, rest: &[Expr]) -> Result<()> {
-    if rest.iter().all(|arg| literal(arg) == Some("1")) {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!("{name}() with these further arguments is not supported"))
-        .hint("Position and occurrence can only be 1."))
-}
-
-/// `regexp_substr(text, pattern)`: the first match, empty where there is none.
-fn regexp_substr(function: &mut Function) -> Result<Expr> {
-    let span = name_span(function);
-    let args = arguments(function).unwrap_or_default();
-    let [value, pattern, rest @ ..] = args.as_slice() else {
-        return Err(error!(
-            UndefinedFunction,
-            "function regexp_substr() takes a text and a pattern"
-        ));
-    };
-    only_defaults("regexp_substr", rest)?;
-    let call = super::rewrite::call;
-    let pieces = vec![text("("), pattern.clone(), text(")")];
-    let found = call("regexp_match", vec![value.clone(), call("concat", pieces, span)], span);
-    let one = Expr::Value(Value::Number("1".to_owned(), false).into());
-    let first = call("array_element", vec![found, one], span);
-    let shown = call("coalesce", vec![first, text("")], span);
-    Ok(Expr::Case {
-        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen {
-            condition: Expr::IsNotNull(Box::new(value.clone())),
-            result: shown,
-        }],
-        else_result: None,
-    })
-}
-
-/// `regexp_replace(text, pattern [, replacement])` replaces every match.
-fn regexp_replace(function: &mut Function) -> Result<()> {
-    let mut args = arguments(function).unwrap_or_default();
-    if args.len() < 2 {
-        return Err(error!(
-            UndefinedFunction,
-            "function regexp_replace() takes a text and a pattern"
-        ));
-    }
-    // Visited a second time, the call carries its flag already.
-    let done = args.len() == 4 && literal(&args[3]) == Some("g");
-    if !done {
-        only_defaults("regexp_replace", args.get(3..).unwrap_or_default())?;
-        args.truncate(3);
-        if args.len() == 2 {
-            args.push(text(""));
-        }
-        args.push(text("g"));
-    }
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args = args.collect();
-    }
-    Ok(())
-}
-
-/// `sha2(text, bits)` by its bits.
-fn sha2(function: &mut Function) -> Result<Expr> {
-    let span = name_span(function);
-    let [value, bits] = take(function, "sha2")?;
-    let name = match &bits {
-        Expr::Value(value) => match &value.value {
-            Value::Number(n, _) if n == "0" || n == "256" => "sha256",
-            Value::Number(n, _) if n == "224" => "sha224",
-            Value::Number(n, _) if n == "384" => "sha384",
-            Value::Number(n, _) if n == "512" => "sha512",
-            _ => "",
-        },
-        _ => "",
-    };
-    if name.is_empty() {
-        return Err(error!(InvalidParameterValue, "sha2() takes 0, 224, 256, 384 or 512 bits"));
-    }
-    let digest = super::rewrite::call(name, vec![value], span);
-    Ok(super::rewrite::call("encode", vec![digest, text("hex")], span))
+    Ok(super::rewrite::cast(digits, DataType::Decimal(info)))
 }
 
 /// `decode(e, search, result, …[, default])`: a CASE in which NULL matches NULL. The form with
@@ -275,21 +224,81 @@ fn decode(function: &mut Function) -> Result<Option<Expr>> {
     }))
 }
 
-/// `listagg([DISTINCT] x [, delimiter]) [WITHIN GROUP (ORDER BY …)]` is `string_agg` with the
-/// order among its arguments.
-fn listagg(function: &mut Function) -> Result<()> {
+/// `listagg([DISTINCT] x [, delimiter]) [WITHIN GROUP (ORDER BY …)]` joins an `array_agg` with the
+/// order among its arguments, or that of its window.
+fn listagg(function: &mut Function) -> Result<Expr> {
+    let span = name_span(function);
     let order = std::mem::take(&mut function.within_group);
-    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("string_agg"))]);
+    let mut args = arguments(function).unwrap_or_default().into_iter();
+    let (value, delimiter, None) = (args.next(), args.next(), args.next()) else {
+        return Err(error!(UndefinedFunction, "function listagg() takes a value and a delimiter"));
+    };
+    let Some(value) = value else {
+        return Err(error!(UndefinedFunction, "function listagg() needs an argument"));
+    };
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("array_agg"))]);
     let FunctionArguments::List(list) = &mut function.args else {
         return Err(error!(UndefinedFunction, "function listagg() needs an argument"));
     };
-    if list.args.len() == 1 {
-        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text(""))));
+    let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    if distinct && order.iter().any(|by| by.expr != value) {
+        return Err(error!(
+            InvalidColumnReference,
+            "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
+        ));
     }
-    if !order.is_empty() {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value))];
+    match (&mut function.over, order.is_empty()) {
+        (_, true) => {}
+        (None, false) => list.clauses.push(FunctionArgumentClause::OrderBy(order)),
+        (Some(WindowType::WindowSpec(window)), false) => {
+            window.order_by = order;
+            // All of the partition, although it is ordered.
+            window.window_frame = Some(WindowFrame {
+                units: WindowFrameUnits::Rows,
+                start_bound: WindowFrameBound::Preceding(None),
+                end_bound: Some(WindowFrameBound::Following(None)),
+            });
+        }
+        (Some(WindowType::NamedWindow(_)), false) => {
+            return Err(Error::unsupported("WITHIN GROUP over a named window is not supported"));
+        }
     }
+    let list = Expr::Function(function.clone());
+    let delimiter = delimiter.unwrap_or_else(|| text(""));
+    Ok(super::rewrite::call("listagg_of", vec![list, delimiter], span))
+}
+
+/// `median(x)` is `percentile_cont(0.5)`.
+fn median(function: &mut Function) -> Result<()> {
+    let [value] = take(function, "median")?;
+    let half = Expr::Value(Value::Number("0.5".to_owned(), false).into());
+    set_percentile(function, percentile::INTERPOLATED, [value, half], false);
     Ok(())
+}
+
+/// `percentile_cont(fraction) WITHIN GROUP (ORDER BY x)` as a plain aggregate.
+fn percentile(function: &mut Function, plain: &str) -> Result<()> {
+    let name = if plain == percentile::DISCRETE { "percentile_disc" } else { "percentile_cont" };
+    let mut order = std::mem::take(&mut function.within_group);
+    let (Some(by), true) = (order.pop(), order.is_empty()) else {
+        return Err(error!(SyntaxError, "{name}() needs one expression to order by")
+            .hint(format!("Write {name}(0.5) WITHIN GROUP (ORDER BY x).")));
+    };
+    let [fraction] = take(function, name)?;
+    let descending = by.options.asc == Some(false);
+    set_percentile(function, plain, [by.expr, fraction], descending);
+    Ok(())
+}
+
+/// Puts the arguments of one of our percentiles in the place of those written.
+fn set_percentile(function: &mut Function, name: &str, args: [Expr; 2], descending: bool) {
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    let descending = Expr::Value(Value::Boolean(descending).into());
+    let args = args.into_iter().chain([descending]);
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args = args.map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    }
 }
 
 /// `ratio_to_report(x) OVER (…)` is x over the sum of x.
@@ -306,7 +315,7 @@ fn ratio(function: &mut Function) -> Result<Expr> {
     if let Expr::Function(call) = &mut sum {
         call.over = Some(over);
     }
-    let double = |expr| super::rewrite::cast(expr, sqlparser::ast::DataType::DoublePrecision);
+    let double = |expr| super::rewrite::cast(expr, DataType::DoublePrecision);
     Ok(binary(double(value), BinaryOperator::Divide, double(sum)))
 }
 

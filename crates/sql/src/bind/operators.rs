@@ -12,10 +12,12 @@ use sqlparser::ast::BinaryOperator;
 
 use crate::functions::arithmetic::is_whole;
 
-/// DATE ± whole number is a DATE; DATE − DATE is a number of days; `^` is a power.
+/// DATE ± whole number is a DATE; DATE + TIME is a TIMESTAMP; DATE − DATE is a number of days; `^`
+/// is a power.
 #[derive(Debug)]
 pub(crate) struct DateOperators {
     pub(crate) plus_days: Arc<ScalarUDF>,
+    pub(crate) plus_time: Arc<ScalarUDF>,
     pub(crate) datediff: Arc<ScalarUDF>,
     pub(crate) power: Option<Arc<ScalarUDF>>,
 }
@@ -54,6 +56,13 @@ impl ExprPlanner for DateOperators {
         }
         if plus && left.is_integer() && date(&right) {
             return Ok(call(&self.plus_days, vec![expr.right, expr.left]));
+        }
+        let time = |t: &DataType| matches!(t, DataType::Time64(_));
+        if plus && date(&left) && time(&right) {
+            return Ok(call(&self.plus_time, vec![expr.left, expr.right]));
+        }
+        if plus && time(&left) && date(&right) {
+            return Ok(call(&self.plus_time, vec![expr.right, expr.left]));
         }
         Ok(PlannerResult::Original(expr))
     }

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, TableScan, TableSour
 use crate::bind::rewrite::shown;
 use crate::functions::assign::SINGLE_ROW_NAME;
 use crate::functions::cast;
+use crate::functions::window;
 use crate::relations::ResolvedTable;
 
 /// The tables of a statement by the address of their scan's source.
@@ -299,7 +300,7 @@ fn literal(value: &datafusion::common::ScalarValue) -> Option<SqlType> {
 /// Aggregates and window functions whose result has the type of their argument.
 fn keeps_type(name: &str) -> bool {
     matches!(
-        name,
+        window::plain_name(name),
         "min" | "max" | "first_value" | "last_value" | "nth_value" | "lag" | "lead" | "any_value"
     )
 }

@@ -266,10 +266,14 @@ fn rewrite_one(expr: &mut Expr) -> Result<()> {
             let part = field.to_string().to_lowercase();
             let inner = std::mem::replace(inner.as_mut(), number("0"));
             let value = call("date_part", vec![text(&part), inner], Span::empty());
+            let exact = matches!(part.as_str(), "year" | "quarter" | "month" | "day" | "hour");
+            // A cast would round a fraction of a second.
+            let value = if exact { value } else { call("trunc", vec![value], Span::empty()) };
             let whole =
                 if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
             *expr = cast(value, whole);
         }
+        Expr::AtTimeZone { .. } | Expr::Substring { .. } | Expr::Position { .. } => spelt_out(expr),
         Expr::OuterJoin(_) => {
             return Err(Error::unsupported("the (+) form of an outer join is not supported")
                 .hint("Write LEFT JOIN or RIGHT JOIN."));
@@ -278,6 +282,25 @@ fn rewrite_one(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// A form with words between its arguments as the call that it stands for.
+fn spelt_out(expr: &mut Expr) {
+    let take = |arg: &mut Box<Expr>| std::mem::replace(arg.as_mut(), number("0"));
+    let (name, args) = match expr {
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            ("timezone", vec![take(time_zone), take(timestamp)])
+        }
+        Expr::Position { expr: part, r#in } => ("strpos", vec![take(r#in), take(part)]),
+        Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
+            let first = substring_from.as_mut().map_or_else(|| number("1"), take);
+            let mut args = vec![take(inner), first];
+            args.extend(substring_for.as_mut().map(take));
+            ("substr", args)
+        }
+        _ => return,
+    };
+    *expr = call(name, args, Span::empty());
 }
 
 pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {

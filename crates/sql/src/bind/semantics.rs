@@ -169,7 +169,7 @@ fn one_row(subquery: Subquery) -> Planned<Subquery> {
 
 /// Aggregates whose fraction DataFusion wants as a float literal.
 fn takes_fraction(name: &str) -> bool {
-    matches!(name, "percentile_cont" | "approx_percentile_cont" | "quantile_cont")
+    matches!(name, "approx_percentile_cont" | "quantile_cont")
 }
 
 fn float_literal(expr: &mut Expr) {

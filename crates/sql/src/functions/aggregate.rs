@@ -10,6 +10,7 @@
 //! The partial state of SUM is the sum in the type of its result. That of AVG of whole numbers is
 //! the count (UInt64) and the sum (Decimal128(38, 0)); of all others it is DataFusion's.
 
+pub(crate) mod percentile;
 mod total;
 
 use std::sync::Arc;
@@ -64,7 +65,9 @@ pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
         let signature = Signature::user_defined(Volatility::Immutable);
         Arc::new(AggregateUDF::new_from_impl(Aggregate { name, kind, signature }))
     };
-    vec![one(SUM, Kind::Sum), one(SUM_INT, Kind::Sum), one(AVG, Kind::Average)]
+    let mut functions = vec![one(SUM, Kind::Sum), one(SUM_INT, Kind::Sum), one(AVG, Kind::Average)];
+    functions.extend(percentile::functions());
+    functions
 }
 
 /// The name of the function that stands for an aggregate over an argument of a type, when that

@@ -13,7 +13,7 @@ use datafusion::arrow::compute::kernels::numeric;
 use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
 
 use super::Planned;
-use super::kernel::{Kernel, coerced};
+use super::kernel::{Kernel, coerced, double};
 
 /// The functions behind the operators.
 pub(crate) const PLUS: &str = "int_plus";
@@ -90,8 +90,7 @@ fn to_whole(args: &[ArrayRef], up: bool) -> Result<ArrayRef> {
             Arc::new(floats.unary::<_, Float32Type>(|x| if up { x.ceil() } else { x.floor() }))
         }
         _ => {
-            let floats = coerced(args, 0, &DataType::Float64)?;
-            let floats = floats.as_primitive::<Float64Type>();
+            let floats = double(args, 0)?;
             Arc::new(floats.unary::<_, Float64Type>(|x| if up { x.ceil() } else { x.floor() }))
         }
     })

@@ -108,6 +108,14 @@ pub(crate) fn scalar(
     ScalarValue::try_from_array(&array, 0).map_err(|e| crate::error_from_datafusion(e, ""))
 }
 
+/// A whole array cast as by CAST, in UTC.
+pub(crate) fn array(array: &ArrayRef, to: SqlType) -> Result<ArrayRef> {
+    if *array.data_type() == to.arrow() {
+        return Ok(Arc::clone(array));
+    }
+    Rules { to, mode: Mode::Explicit, zone: Tz::UTC, column: "" }.cast(array)
+}
+
 impl ScalarUDFImpl for CastFunction {
     fn name(&self) -> &str {
         self.mode.name()

@@ -1,10 +1,15 @@
 //! Functions of dates and times by Redshift's rules.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, PrimitiveArray};
+use arrow_array::types::{
+    Date32Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+};
+use arrow_array::{
+    Array, ArrayRef, Float64Array, Int32Array, Int64Array, PrimitiveArray, StringViewArray,
+};
 use arrow_schema::{DataType, TimeUnit};
 use base::types::UTC;
 use base::{Error, Result, error};
@@ -99,6 +104,11 @@ fn range() -> Error {
     error!(DatetimeFieldOverflow, "timestamp out of range")
 }
 
+/// True for a part that is a number of years.
+fn in_years(part: Part) -> bool {
+    months(part).is_some_and(|each| each % 12 == 0)
+}
+
 /// A date and time moved by months; the day is cut to the month's length.
 fn add_months(at: NaiveDateTime, count: i64) -> Result<NaiveDateTime> {
     let size = Months::new(u32::try_from(count.unsigned_abs()).map_err(|_| range())?);
@@ -113,7 +123,12 @@ fn local(us: i64) -> Result<NaiveDateTime> {
 fn date_add(part: Part, count: i64, us: i64) -> Result<i64> {
     if let Some(each) = months(part) {
         let count = count.checked_mul(each).ok_or_else(range)?;
-        return Ok(datetime::micros(add_months(local(us)?, count)?));
+        let at = local(us)?;
+        let moved = datetime::micros(add_months(at, count)?);
+        // A year from 29 February is 1 March, twelve months from it 28 February.
+        let leap_day = in_years(part) && (at.month(), at.day()) == (2, 29);
+        let spills = leap_day && local(moved)?.day() == 28;
+        return if spills { moved.checked_add(DAY_US).ok_or_else(range) } else { Ok(moved) };
     }
     let each =
         micros(part).ok_or_else(|| error!(InvalidParameterValue, "date part not supported"))?;
@@ -167,6 +182,20 @@ fn field(part: Part, us: i64) -> Result<f64> {
 }
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
+
+/// The functions that compare moments of two kinds.
+const COMPARISONS: [&str; 9] = [
+    "date_cmp",
+    "date_cmp_timestamp",
+    "date_cmp_timestamptz",
+    "timestamp_cmp",
+    "timestamp_cmp_date",
+    "timestamp_cmp_timestamptz",
+    "timestamptz_cmp",
+    "timestamptz_cmp_date",
+    "timestamptz_cmp_timestamp",
+];
 
 /// Values as local microseconds; text is read as a timestamp.
 fn moments(array: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>> {
@@ -185,7 +214,14 @@ fn moments(array: &ArrayRef) -> Result<PrimitiveArray<TimestampMicrosecondType>>
             let micros = cast(array, &DataType::Int64).map_err(convert)?;
             cast(&micros, &TIMESTAMP).map_err(convert)?
         }
-        _ => cast(array, &TIMESTAMP).map_err(convert)?,
+        DataType::Date32 | DataType::Timestamp(..) | DataType::Null => {
+            cast(array, &TIMESTAMP).map_err(convert)?
+        }
+        other => {
+            let named = base::SqlType::of_arrow(other);
+            return Err(error!(UndefinedFunction, "a value of type {named} is no date or time")
+                .hint("Cast it to DATE or TIMESTAMP."));
+        }
     };
     Ok(array.as_primitive::<TimestampMicrosecondType>().clone())
 }
@@ -207,6 +243,9 @@ fn with_zone(array: PrimitiveArray<TimestampMicrosecondType>, like: &DataType) -
 
 fn dateadd(args: &[ArrayRef]) -> Result<ArrayRef> {
     let like = args[2].data_type().clone();
+    if let DataType::Time64(_) = like {
+        return timeadd(args);
+    }
     let at = moments(&args[2])?;
     let count = coerced(args, 1, &DataType::Int64)?;
     let Some(part) = first_part(args)? else {
@@ -219,6 +258,117 @@ fn dateadd(args: &[ArrayRef]) -> Result<ArrayRef> {
     });
     let moved = PrimitiveArray::from_iter(moved.collect::<Result<Vec<Option<i64>>>>()?);
     Ok(with_zone(moved, &like))
+}
+
+/// `dateadd(part, n, time)` goes round the clock.
+fn timeadd(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let at = coerced(args, 2, &TIME)?;
+    let count = coerced(args, 1, &DataType::Int64)?;
+    let Some(part) = first_part(args)? else {
+        return Ok(arrow_array::new_null_array(&TIME, at.len()));
+    };
+    let each = micros(part).filter(|each| *each < DAY_US).ok_or_else(|| {
+        error!(InvalidParameterValue, "\"time\" has no date part of this kind to add to")
+    })?;
+    let rows = at.as_primitive::<Time64MicrosecondType>().iter();
+    let moved = rows.zip(count.as_primitive::<Int64Type>()).map(|pair| {
+        let (Some(at), Some(count)) = pair else { return Ok(None) };
+        let shift = each.checked_mul(count).ok_or_else(range)?;
+        Ok(Some((at + shift % DAY_US).rem_euclid(DAY_US)))
+    });
+    let moved = moved.collect::<Result<PrimitiveArray<Time64MicrosecondType>>>()?;
+    Ok(Arc::new(moved))
+}
+
+/// The beginning of the part that a moment is in; weeks begin on Monday.
+fn date_trunc_one(part: Part, us: i64) -> Result<i64> {
+    if let Some(each) = months(part) {
+        let at = local(us)?;
+        let year = i64::from(at.year());
+        let first = match part {
+            // The century and the millennium begin with their year 1, the decade with its year 0.
+            Part::Millennium | Part::Century => {
+                let years = each / 12;
+                ((year - 1).div_euclid(years) * years + 1) * 12
+            }
+            _ => (year * 12 + i64::from(at.month0())).div_euclid(each) * each,
+        };
+        let year = i32::try_from(first.div_euclid(12)).map_err(|_| range())?;
+        let month = u32::try_from(first.rem_euclid(12) + 1).map_err(|_| range())?;
+        let date = NaiveDate::from_ymd_opt(year, month, 1).ok_or_else(range)?;
+        return Ok(i64::from(datetime::days(date)) * DAY_US);
+    }
+    let each = micros(part).filter(|_| part != Part::Epoch).ok_or_else(|| {
+        error!(InvalidParameterValue, "date_trunc() does not know this date part")
+    })?;
+    // 1970-01-01 was a Thursday.
+    let shift = if part == Part::Week { 3 * DAY_US } else { 0 };
+    Ok((us + shift).div_euclid(each) * each - shift)
+}
+
+/// `date_trunc(part, moment)`.
+fn date_trunc(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let like = args[1].data_type().clone();
+    let at = moments(&args[1])?;
+    let Some(part) = first_part(args)? else {
+        return Ok(with_zone(PrimitiveArray::new_null(at.len()), &like));
+    };
+    let moved = at.iter().map(|at| at.map(|at| date_trunc_one(part, at)).transpose());
+    let moved = PrimitiveArray::from_iter(moved.collect::<Result<Vec<Option<i64>>>>()?);
+    Ok(with_zone(moved, &like))
+}
+
+/// `timezone(zone, moment)`, which AT TIME ZONE is: a TIMESTAMP in the zone as a TIMESTAMPTZ, and
+/// a TIMESTAMPTZ as the zone's TIMESTAMP.
+fn timezone(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let zoned = matches!(args[1].data_type(), DataType::Timestamp(_, Some(_)));
+    let at = moments(&args[1])?;
+    let names = coerced(args, 0, &DataType::Utf8View)?;
+    let moved = at.iter().zip(names.as_string_view()).map(|pair| {
+        let (Some(at), Some(name)) = pair else { return Ok(None) };
+        let zone = known_zone(name)?;
+        let here = local(at)?;
+        let us = |seconds: i32| i64::from(seconds) * 1_000_000;
+        let offset = if zoned { us(zone.offset_of_utc(here)) } else { -us(zone.offset_at(here)) };
+        Ok(Some(at + offset))
+    });
+    let moved = PrimitiveArray::<TimestampMicrosecondType>::from_iter(
+        moved.collect::<Result<Vec<Option<i64>>>>()?,
+    );
+    Ok(if zoned { Arc::new(moved) } else { Arc::new(moved.with_timezone(UTC)) })
+}
+
+fn timezone_type(types: &[DataType]) -> Planned<DataType> {
+    Ok(match types.get(1) {
+        Some(DataType::Timestamp(_, Some(_))) => TIMESTAMP,
+        _ => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+    })
+}
+
+fn known_zone(name: &str) -> Result<datetime::Zone> {
+    datetime::zone(name)
+        .ok_or_else(|| error!(InvalidParameterValue, "time zone \"{name}\" not recognized"))
+}
+
+/// -1, 0 or 1 as a moment is before, at or after another.
+fn compare(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (a, b) = (moments(&args[0])?, moments(&args[1])?);
+    let signs = a.iter().zip(&b).map(|(a, b)| {
+        Some(match a?.cmp(&b?) {
+            Ordering::Less => -1,
+            Ordering::Equal => 0,
+            Ordering::Greater => 1,
+        })
+    });
+    Ok(Arc::new(signs.collect::<Int32Array>()))
+}
+
+/// DATE + TIME is the moment of both.
+fn date_plus_time(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (at, time) = (moments(&args[0])?, coerced(args, 1, &TIME)?);
+    let rows = at.iter().zip(time.as_primitive::<Time64MicrosecondType>());
+    let moved = rows.map(|(at, time)| at?.checked_add(time?));
+    Ok(Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from_iter(moved)))
 }
 
 fn datediff(args: &[ArrayRef]) -> Result<ArrayRef> {
@@ -331,8 +481,7 @@ fn convert_timezone(args: &[ArrayRef]) -> Result<ArrayRef> {
             return Ok(None);
         }
         let name = names.value(row);
-        let known = datetime::zone(name).map(Some);
-        known.ok_or_else(|| error!(InvalidParameterValue, "time zone \"{name}\" not recognized"))
+        known_zone(name).map(Some)
     };
     let mut moved = Vec::with_capacity(at.len());
     for (row, at) in at.iter().enumerate() {
@@ -373,6 +522,7 @@ fn keep_zone(types: &[DataType]) -> Planned<DataType> {
             }
             _ => TIMESTAMP,
         },
+        Some(DataType::Time64(_)) => TIME,
         Some(_) => TIMESTAMP,
         None => return Err(external(error!(UndefinedFunction, "dateadd() takes 3 arguments"))),
     })
@@ -392,7 +542,13 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     let date = |_: &[DataType]| Ok(DataType::Date32);
     let stamp = |_: &[DataType]| Ok(TIMESTAMP);
     let long = |_: &[DataType]| Ok(DataType::Int64);
-    vec![
+    let trunc = |types: &[DataType]| keep_zone(&[DataType::Null, DataType::Null, types[1].clone()]);
+    let comparisons = COMPARISONS
+        .map(|name| Kernel::udf(name, any(2), |_: &[DataType]| Ok(DataType::Int32), compare));
+    let mut functions = vec![
+        Kernel::udf("date_trunc", any(2), trunc, date_trunc),
+        Kernel::udf("timezone", any(2), timezone_type, timezone),
+        Kernel::udf("date_plus_time", any(2), stamp, date_plus_time),
         Kernel::udf("dateadd", any(3), keep_zone, dateadd),
         Kernel::udf("datediff", any(3), long, datediff),
         Kernel::udf("date_part", any(2), float, date_part),
@@ -402,5 +558,12 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         Kernel::udf("months_between", any(2), float, months_between),
         Kernel::udf("convert_timezone", zones, stamp, convert_timezone),
         Kernel::udf("date_plus_days", any(2), date, date_plus_days),
-    ]
+    ];
+    functions.extend(comparisons);
+    let nullary = Signature::nullary(Volatility::Immutable);
+    let text = |_: &[DataType]| Ok(DataType::Utf8View);
+    functions.push(Kernel::udf("tzdb_version", nullary, text, |_| {
+        Ok(Arc::new(StringViewArray::from(vec![chrono_tz::IANA_TZDB_VERSION])))
+    }));
+    functions
 }

@@ -8,8 +8,9 @@ use super::datetime::{self, DAY_US};
 /// The patterns of a template for dates, the longer first where one begins another.
 const PATTERNS: &[&str] = &[
     "Y,YYY", "YYYY", "IYYY", "YYY", "IYY", "YY", "IY", "Y", "MONTH", "MON", "MM", "MI", "MS",
-    "DAY", "DDD", "DD", "DY", "D", "ID", "HH24", "HH12", "HH", "SSSS", "SS", "US", "AM", "PM",
-    "A.M.", "P.M.", "BC", "AD", "CC", "Q", "WW", "W", "IW", "J", "RM", "TZ", "OF", "I",
+    "DAY", "DDD", "DD", "DY", "D", "IDDD", "ID", "HH24", "HH12", "HH", "SSSS", "SS", "US", "AM",
+    "PM", "A.M.", "P.M.", "B.C.", "A.D.", "BC", "AD", "CC", "Q", "WW", "W", "IW", "J", "RM", "TZ",
+    "OF", "I",
 ];
 
 /// A piece of a template.
@@ -153,6 +154,10 @@ fn print_field(at: NaiveDateTime, name: &str, written: &str, fill: bool, zone: &
         "DY" => cased(&DAYS[weekday][..3], written, 3, fill),
         "DDD" => number(i64::from(at.ordinal()), 3),
         "DD" => number(i64::from(at.day()), 2),
+        "IDDD" => {
+            let week = at.iso_week().week0();
+            number(i64::from(week * 7 + at.weekday().number_from_monday()), 3)
+        }
         "D" => (weekday + 1).to_string(),
         "ID" => at.weekday().number_from_monday().to_string(),
         "HH24" => number(i64::from(at.hour()), 2),
@@ -168,6 +173,7 @@ fn print_field(at: NaiveDateTime, name: &str, written: &str, fill: bool, zone: &
             cased(dotted, written, 4, false)
         }
         "BC" | "AD" => cased(if at.year() < 1 { "BC" } else { "AD" }, written, 2, false),
+        "B.C." | "A.D." => cased(if at.year() < 1 { "B.C." } else { "A.D." }, written, 4, false),
         "CC" => number((year + 99) / 100, 2),
         "Q" => (month / 3 + 1).to_string(),
         "WW" => number(i64::from(at.ordinal0() / 7 + 1), 2),
@@ -206,9 +212,12 @@ struct Read {
 
 /// Reads a text by a template: local microseconds since 1970-01-01, and seconds east of UTC.
 ///
+/// A day or a time beyond its end counts on into the next, unless `strict`.
+///
 /// # Errors
-/// 22007 for a text that the template does not fit, 22008 for a day that there is not.
-pub(crate) fn read(text: &str, template: &str) -> Result<(i64, i32)> {
+/// 22007 for a text that the template does not fit, 22008 for a month that there is not and, when
+/// strict, for a day or time that there is not.
+pub(crate) fn read(text: &str, template: &str, strict: bool) -> Result<(i64, i32)> {
     let mut found = Read::default();
     let mut rest = text.trim_start();
     let bad = || error!(InvalidDatetimeFormat, "\"{text}\" does not fit the format \"{template}\"");
@@ -232,7 +241,7 @@ pub(crate) fn read(text: &str, template: &str) -> Result<(i64, i32)> {
             }
         }
     }
-    finish(&found, text).map(|us| (us, found.offset))
+    finish(&found, text, strict).map(|us| (us, found.offset))
 }
 
 /// The digits at the start of a text, at most `most`.
@@ -246,13 +255,13 @@ fn read_field<'t>(found: &mut Read, name: &str, text: &'t str, adjacent: bool) -
     let year_digits = if adjacent { 4 } else { 9 };
     let (number, rest) = match name {
         "YYYY" | "IYYY" => digits(text, year_digits)?,
-        "YYY" | "IYY" | "DDD" | "MS" => digits(text, 3)?,
+        "YYY" | "IYY" | "DDD" | "IDDD" | "MS" => digits(text, 3)?,
         "US" => digits(text, 6)?,
         "Y" | "I" | "D" | "Q" | "W" | "ID" => digits(text, 1)?,
         "SSSS" => digits(text, 5)?,
         "J" => digits(text, 7)?,
         "MONTH" | "MON" | "DAY" | "DY" | "RM" | "AM" | "PM" | "A.M." | "P.M." | "BC" | "AD"
-        | "TZ" | "OF" => return read_word(found, name, text),
+        | "B.C." | "A.D." | "TZ" | "OF" => return read_word(found, name, text),
         _ => digits(text, 2)?,
     };
     let width = text.len() - rest.len();
@@ -308,8 +317,8 @@ fn read_word<'t>(found: &mut Read, name: &str, text: &'t str) -> Option<&'t str>
             found.twelve = true;
             Some(&text[letters..])
         }
-        "BC" | "AD" => {
-            found.before_christ = word.eq_ignore_ascii_case("bc");
+        "BC" | "AD" | "B.C." | "A.D." => {
+            found.before_christ = word.to_ascii_lowercase().starts_with('b');
             Some(&text[letters..])
         }
         "TZ" | "OF" => {
@@ -327,21 +336,25 @@ fn read_word<'t>(found: &mut Read, name: &str, text: &'t str) -> Option<&'t str>
     }
 }
 
-fn finish(found: &Read, text: &str) -> Result<i64> {
+fn finish(found: &Read, text: &str, strict: bool) -> Result<i64> {
     let range = || error!(DatetimeFieldOverflow, "date/time field value out of range: \"{text}\"");
     let year = found.year.unwrap_or(1);
     let year = if found.before_christ { 1 - year } else { year };
+    let day = found.day.unwrap_or(1);
     let date = match (found.julian, found.ordinal) {
         (Some(days), _) => datetime::date_of(days),
         (None, Some(ordinal)) => NaiveDate::from_yo_opt(year, ordinal),
-        _ => NaiveDate::from_ymd_opt(year, found.month.unwrap_or(1), found.day.unwrap_or(1)),
+        _ if strict => NaiveDate::from_ymd_opt(year, found.month.unwrap_or(1), day),
+        _ => NaiveDate::from_ymd_opt(year, found.month.unwrap_or(1), 1)
+            .filter(|_| (1..=31).contains(&day))
+            .and_then(|first| first.checked_add_days(chrono::Days::new(u64::from(day) - 1))),
     };
     let date = date.ok_or_else(range)?;
     let hour = match (found.twelve, found.pm) {
         (true, Some(pm)) if found.hour <= 12 => found.hour % 12 + if pm { 12 } else { 0 },
         _ => found.hour,
     };
-    if hour > 24 || found.minute > 59 || found.second > 59 {
+    if strict && (hour > 23 || found.minute > 59 || found.second > 59) {
         return Err(range());
     }
     let seconds = found.day_seconds.unwrap_or_else(|| {
@@ -359,71 +372,80 @@ pub(crate) fn number_size(template: &str) -> (u8, u8) {
 }
 
 /// The places of a template for numbers.
+#[derive(Default)]
 struct NumberTemplate {
     /// Digits before and after the point: true where a zero is shown.
     whole: Vec<bool>,
     fraction: Vec<bool>,
     groups: Vec<usize>,
-    fill: bool,
+    blank: bool,
     sign: Sign,
     prefix: String,
     suffix: String,
+    /// By how many digits V moves the point to the right.
+    shift: Option<u32>,
+    /// RN, and whether it is in capitals.
+    roman: Option<bool>,
+    /// TH, and whether it is in capitals.
+    ordinal: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Sign {
+    /// Before the first digit, a blank for what is not negative.
+    #[default]
     Blank,
+    /// Before the first digit, plus or minus.
     Leading,
+    /// At the front of all, a blank for what is not negative.
+    Front,
+    /// At the end, minus or a blank.
     Trailing,
+    /// At the end, plus or minus.
+    Closing,
     Angle,
 }
 
 fn number_template(template: &str) -> NumberTemplate {
-    let upper = template.to_ascii_uppercase();
-    let mut parsed = NumberTemplate {
-        whole: Vec::new(),
-        fraction: Vec::new(),
-        groups: Vec::new(),
-        fill: true,
-        sign: Sign::Blank,
-        prefix: String::new(),
-        suffix: String::new(),
-    };
+    let mut parsed = NumberTemplate { blank: true, ..NumberTemplate::default() };
     let mut point = false;
-    let mut rest = upper.as_str();
+    let mut rest = template;
     while let Some(c) = rest.chars().next() {
-        let (two, digits) = (rest.get(..2).unwrap_or(""), !parsed.whole.is_empty() || point);
-        match c {
-            _ if two == "FM" => {
-                parsed.fill = false;
-                rest = &rest[2..];
-                continue;
+        let digits = !parsed.whole.is_empty() || point;
+        let two = rest.get(..2).unwrap_or("");
+        let mut length = 2;
+        match two.to_ascii_uppercase().as_str() {
+            "FM" => parsed.blank = false,
+            "MI" => parsed.sign = if digits { Sign::Trailing } else { Sign::Front },
+            "PR" => parsed.sign = Sign::Angle,
+            "SG" | "PL" => parsed.sign = if digits { Sign::Closing } else { Sign::Leading },
+            "RN" => parsed.roman = Some(two == "RN"),
+            "TH" => parsed.ordinal = Some(two == "TH"),
+            _ => {
+                length = c.len_utf8();
+                let quoted = if c == '"' { rest[1..].find('"') } else { None };
+                let place = if digits { &mut parsed.suffix } else { &mut parsed.prefix };
+                match (c.to_ascii_uppercase(), quoted) {
+                    (_, Some(end)) => {
+                        place.push_str(&rest[1..=end]);
+                        length = end + 2;
+                    }
+                    ('S', _) if digits => parsed.sign = Sign::Closing,
+                    ('S', _) => parsed.sign = Sign::Leading,
+                    ('9' | '0', _) if point => parsed.fraction.push(c == '0'),
+                    ('9' | '0', _) => {
+                        parsed.whole.push(c == '0');
+                        parsed.shift = parsed.shift.map(|shift| shift + 1);
+                    }
+                    ('.' | 'D', _) => point = true,
+                    (',' | 'G', _) => parsed.groups.push(parsed.whole.len()),
+                    ('V', _) => parsed.shift = Some(0),
+                    ('L', _) => place.push('$'),
+                    (_, None) => place.push(c),
+                }
             }
-            _ if two == "MI" => {
-                parsed.sign = Sign::Trailing;
-                rest = &rest[2..];
-                continue;
-            }
-            _ if two == "PR" => {
-                parsed.sign = Sign::Angle;
-                rest = &rest[2..];
-                continue;
-            }
-            _ if two == "SG" || two == "PL" => {
-                parsed.sign = Sign::Leading;
-                rest = &rest[2..];
-                continue;
-            }
-            'S' => parsed.sign = if digits { Sign::Trailing } else { Sign::Leading },
-            '9' | '0' if point => parsed.fraction.push(c == '0'),
-            '9' | '0' => parsed.whole.push(c == '0'),
-            '.' | 'D' => point = true,
-            ',' | 'G' => parsed.groups.push(parsed.whole.len()),
-            'L' => parsed.prefix.push('$'),
-            other if digits => parsed.suffix.push(other),
-            other => parsed.prefix.push(other),
         }
-        rest = &rest[c.len_utf8()..];
+        rest = &rest[length..];
     }
     parsed
 }
@@ -433,12 +455,31 @@ pub(crate) fn print_number(value: f64, exact: Option<(i128, u32)>, template: &st
     let parsed = number_template(template);
     let places = parsed.fraction.len();
     let negative = exact.map_or(value < 0.0, |(unscaled, _)| unscaled < 0);
+    let shift = parsed.shift.unwrap_or(0);
     let text = match exact {
-        Some((unscaled, scale)) => print_unscaled(unscaled.unsigned_abs(), scale, places),
-        None => format!("{:.places$}", value.abs()),
+        Some((unscaled, scale)) => {
+            let moved = unscaled.unsigned_abs().saturating_mul(10u128.saturating_pow(shift));
+            print_unscaled(moved, scale, places)
+        }
+        None => format!("{:.places$}", value.abs() * 10f64.powi(shift.cast_signed())),
     };
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = if whole == "0" { "" } else { whole };
+    if let Some(capitals) = parsed.roman {
+        return roman(whole, capitals, parsed.blank);
+    }
+    let mut out = whole_digits(&parsed, if whole == "0" { "" } else { whole });
+    if places > 0 {
+        out.push('.');
+        out.push_str(&fraction_digits(&parsed, fraction, out.contains('#')));
+    } else if let Some(capitals) = parsed.ordinal.filter(|_| !negative) {
+        let ordinal = ordinal_of(whole);
+        out.push_str(&if capitals { ordinal.to_uppercase() } else { ordinal.to_owned() });
+    }
+    signed(&parsed, out, negative)
+}
+
+/// The digits before the point, `#` where they are more than the places.
+fn whole_digits(parsed: &NumberTemplate, whole: &str) -> String {
     let width = parsed.whole.len();
     let overflow = whole.len() > width;
     // From the first zero of the template on, zeros are shown.
@@ -449,44 +490,88 @@ pub(crate) fn print_number(value: f64, exact: Option<(i128, u32)>, template: &st
             let shown = width - place < whole.len() || place > first_zero;
             if shown {
                 out.push(',');
-            } else if parsed.fill {
+            } else if parsed.blank {
                 out.push(' ');
             }
         }
         let from_right = width - place;
+        let only = from_right == 1 && parsed.fraction.is_empty() && whole.is_empty();
         if overflow {
             out.push('#');
         } else if from_right <= whole.len() {
             out.push_str(&whole[whole.len() - from_right..=whole.len() - from_right]);
-        } else if place >= first_zero || (from_right == 1 && places == 0 && whole.is_empty()) {
+        } else if place >= first_zero || only {
             out.push('0');
-        } else if parsed.fill {
+        } else if parsed.blank {
             out.push(' ');
         }
     }
-    if places > 0 {
-        out.push('.');
-        out.push_str(&if overflow { "#".repeat(places) } else { fraction.to_owned() });
-    }
-    signed(&parsed, out, negative)
+    out
 }
 
+/// The digits after the point. Without blanks, zeros at the end are left out down to the last
+/// place that is a zero.
+fn fraction_digits(parsed: &NumberTemplate, fraction: &str, overflow: bool) -> String {
+    if overflow {
+        return "#".repeat(fraction.len());
+    }
+    if parsed.blank {
+        return fraction.to_owned();
+    }
+    let kept = parsed.fraction.iter().rposition(|zero| *zero).map_or(0, |last| last + 1);
+    let shown = fraction.trim_end_matches('0').len().max(kept);
+    fraction[..shown].to_owned()
+}
+
+/// A number from 1 to 3999 in Roman digits, else `#`, 15 wide.
+fn roman(whole: &str, capitals: bool, blank: bool) -> String {
+    const WIDTH: usize = 15;
+    const VALUES: [(u32, &str); 13] = [
+        (1_000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    let number = whole.parse::<u32>().ok();
+    let Some(mut left) = number.filter(|n| (1..=3_999).contains(n)) else {
+        return "#".repeat(WIDTH);
+    };
+    let mut out = String::new();
+    for (value, digits) in VALUES {
+        while left >= value {
+            out.push_str(digits);
+            left -= value;
+        }
+    }
+    let out = if capitals { out } else { out.to_lowercase() };
+    if blank { format!("{out:>WIDTH$}") } else { out }
+}
+
+/// The digits with what stands before and after them, and their sign.
 fn signed(parsed: &NumberTemplate, digits: String, negative: bool) -> String {
     let blanks = digits.len() - digits.trim_start().len();
     let (lead, digits) = digits.split_at(blanks);
-    let body = format!("{}{digits}{}", parsed.prefix, parsed.suffix.to_lowercase());
-    match (parsed.sign, negative) {
-        (Sign::Blank, true) => format!("{lead}-{body}"),
-        (Sign::Blank, false) if parsed.fill => format!("{lead} {body}"),
-        (Sign::Blank, false) => body,
-        (Sign::Leading, true) => format!("{lead}-{body}"),
-        (Sign::Leading, false) => format!("{lead}+{body}"),
-        (Sign::Trailing, true) => format!("{lead}{body}-"),
-        (Sign::Trailing, false) if parsed.fill => format!("{lead}{body} "),
-        (Sign::Trailing, false) => body,
-        (Sign::Angle, true) => format!("{lead}<{body}>"),
-        (Sign::Angle, false) if parsed.fill => format!("{lead} {body} "),
-        (Sign::Angle, false) => body,
+    let (prefix, suffix) = (&parsed.prefix, &parsed.suffix);
+    let blank = if parsed.blank { " " } else { "" };
+    let minus = if negative { "-" } else { blank };
+    let either = if negative { "-" } else { "+" };
+    match parsed.sign {
+        Sign::Blank => format!("{prefix}{lead}{minus}{digits}{suffix}"),
+        Sign::Leading => format!("{prefix}{lead}{either}{digits}{suffix}"),
+        Sign::Front => format!("{prefix}{minus}{lead}{digits}{suffix}"),
+        Sign::Trailing => format!("{prefix}{lead}{digits}{suffix}{minus}"),
+        Sign::Closing => format!("{prefix}{lead}{digits}{suffix}{either}"),
+        Sign::Angle if negative => format!("{prefix}{lead}<{digits}>{suffix}"),
+        Sign::Angle => format!("{prefix}{lead}{blank}{digits}{blank}{suffix}"),
     }
 }
 
@@ -544,12 +629,18 @@ mod tests {
         ] {
             assert_eq!(print(at, template, "UTC"), expected, "{template}");
         }
-        let (us, _) = read("31 Dec 2009 11:15 pm", "DD Mon YYYY HH12:MI am").unwrap();
+        let (us, _) = read("31 Dec 2009 11:15 pm", "DD Mon YYYY HH12:MI am", true).unwrap();
         assert_eq!(datetime::print_timestamp(us), "2009-12-31 23:15:00");
-        let (us, _) = read("20091231", "YYYYMMDD").unwrap();
+        let (us, _) = read("20091231", "YYYYMMDD", true).unwrap();
         assert_eq!(datetime::print_timestamp(us), "2009-12-31 00:00:00");
-        assert!(read("2009-13-31", "YYYY-MM-DD").is_err());
-        assert!(read("x", "YYYY-MM-DD").is_err());
+        let (us, _) = read("2009-06-31 24:38:15", "YYYY-MM-DD HH24:MI:SS", false).unwrap();
+        assert_eq!(datetime::print_timestamp(us), "2009-07-02 00:38:15");
+        for text in ["2009-13-31", "x"] {
+            assert!(read(text, "YYYY-MM-DD", false).is_err());
+        }
+        for text in ["2009-06-31", "2009-02-29"] {
+            assert!(read(text, "YYYY-MM-DD", true).is_err());
+        }
     }
 
     #[test]
@@ -564,6 +655,26 @@ mod tests {
             (125, 0, "FM999", "125"),
             (12_345, 0, "999", " ###"),
             (0, 0, "9", " 0"),
+            (61_880, 2, "l99999D99", "$   618.80"),
+            (61_880, 2, "rn", "          dcxix"),
+            (52, 1, "FMRN", "V"),
+            (0, 0, "RN", "###############"),
+            (482, 0, "999th", " 482nd"),
+            (12, 0, "99V999", " 12000"),
+            (124, 1, "99V999", " 12400"),
+            (1_245, 2, "99V9", " 125"),
+            (-1, 1, "99.99", "  -.10"),
+            (-1, 1, "FM9.99", "-.1"),
+            (1, 1, "0.9", " 0.1"),
+            (12, 0, "9990999.9", "    0012.0"),
+            (12, 0, "FM9990999.9", "0012."),
+            (1_485, 1, "FM999.999", "148.5"),
+            (1_485, 1, "FM999.990", "148.500"),
+            (-12, 0, "S9999", "  -12"),
+            (-12, 0, "MI9999", "-  12"),
+            (485, 0, "SG999", "+485"),
+            (485, 0, "\"Good number:\"999", "Good number: 485"),
+            (-1_258, 1, "999D99S", "125.80-"),
         ] {
             assert_eq!(
                 print_number(0.0, Some((unscaled, scale)), template),

@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, ArrayRef, Float64Array, PrimitiveArray, StringViewArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, PrimitiveArray, StringViewArray};
 use arrow_schema::{DataType, TimeUnit};
 use base::types::UTC;
 use base::{Result, error};
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{ScalarUDF, Signature, TypeSignature, Volatility};
 use super::Planned;
 use super::datetime::{self, DAY_US};
 use super::format;
-use super::kernel::{Kernel, coerced};
+use super::kernel::{Kernel, coerced, double};
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -31,12 +31,12 @@ fn to_char(args: &[ArrayRef]) -> Result<ArrayRef> {
     let array = &args[0];
     let shown: StringViewArray = match array.data_type() {
         DataType::Date32 | DataType::Timestamp(..) => {
-            let zone = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
             let at = cast(array, &TIMESTAMP).map_err(failed)?;
             let rows = at.as_primitive::<TimestampMicrosecondType>().iter().zip(templates);
             rows.map(|pair| match pair {
-                (Some(us), Some(template)) => datetime::datetime_of(us)
-                    .map(|at| format::print(at, template, if zone { UTC } else { "" })),
+                (Some(us), Some(template)) => {
+                    datetime::datetime_of(us).map(|at| format::print(at, template, UTC))
+                }
                 _ => None,
             })
             .collect()
@@ -81,13 +81,20 @@ fn to_char(args: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(shown))
 }
 
-/// The text and template of each row read as local microseconds and an offset.
+/// The text and template of each row read as local microseconds and an offset; the third argument
+/// says whether a day or time beyond its end is refused.
 fn read(args: &[ArrayRef]) -> Result<Vec<Option<(i64, i32)>>> {
     let text = coerced(args, 0, &DataType::Utf8View)?;
     let templates = coerced(args, 1, &DataType::Utf8View)?;
-    let rows = text.as_string_view().iter().zip(templates.as_string_view());
-    rows.map(|pair| match pair {
-        (Some(text), Some(template)) => format::read(text, template).map(Some),
+    let strict = match args.get(2) {
+        Some(_) => coerced(args, 2, &DataType::Boolean)?.as_boolean().clone(),
+        None => BooleanArray::from(vec![false; text.len()]),
+    };
+    let rows = text.as_string_view().iter().zip(templates.as_string_view()).zip(&strict);
+    rows.map(|row| match row {
+        ((Some(text), Some(template)), Some(strict)) => {
+            format::read(text, template, strict).map(Some)
+        }
         _ => Ok(None),
     })
     .collect()
@@ -161,8 +168,8 @@ fn trunc(args: &[ArrayRef]) -> Result<ArrayRef> {
             Ok(Arc::new(cut.with_precision_and_scale(*precision, *scale).map_err(failed)?))
         }
         _ => {
-            let floats = cast(array, &DataType::Float64).map_err(failed)?;
-            let rows = floats.as_primitive::<Float64Type>().iter().zip(places);
+            let floats = double(args, 0)?;
+            let rows = floats.iter().zip(places);
             let cut: Float64Array = rows
                 .map(|pair| match pair {
                     (Some(x), Some(places)) => {
@@ -178,25 +185,6 @@ fn trunc(args: &[ArrayRef]) -> Result<ArrayRef> {
             cast(&cut, &like).map_err(failed)
         }
     }
-}
-
-/// `strtol(text, base)`.
-fn strtol(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let text = coerced(args, 0, &DataType::Utf8View)?;
-    let radix = coerced(args, 1, &DataType::Int64)?;
-    let rows = text.as_string_view().iter().zip(radix.as_primitive::<Int64Type>());
-    let numbers = rows.map(|pair| {
-        let (Some(text), Some(radix)) = pair else { return Ok(None) };
-        let radix = u32::try_from(radix).ok().filter(|radix| (2..=36).contains(radix));
-        let radix = radix.ok_or_else(|| {
-            error!(InvalidParameterValue, "the base of strtol() must be between 2 and 36")
-        })?;
-        let digits = text.trim().trim_start_matches("0x");
-        i64::from_str_radix(digits, radix).map(Some).map_err(|_| {
-            error!(InvalidTextRepresentation, "invalid number \"{text}\" in base {radix}")
-        })
-    });
-    Ok(Arc::new(numbers.collect::<Result<PrimitiveArray<Int64Type>>>()?))
 }
 
 fn quoted(args: &[ArrayRef], quote: fn(&str) -> String) -> Result<ArrayRef> {
@@ -218,14 +206,12 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     let text = |_: &[DataType]| Ok(DataType::Utf8View);
     let date = |_: &[DataType]| Ok(DataType::Date32);
     let stamp = |_: &[DataType]| Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())));
-    let long = |_: &[DataType]| Ok(DataType::Int64);
     vec![
         Kernel::udf("to_char", any(2), text, to_char),
         Kernel::udf("to_date", templated(), date, to_date),
         Kernel::udf("to_timestamp", templated(), stamp, to_timestamp),
         Kernel::udf("to_number_text", any(2), text, number_text),
         Kernel::udf("trunc", up_to(2), trunc_type, trunc),
-        Kernel::udf("strtol", any(2), long, strtol),
         Kernel::udf("quote_ident", any(1), text, |args| quoted(args, base::ident::quote)),
         Kernel::udf("quote_literal", any(1), text, |args| quoted(args, base::ident::literal)),
     ]

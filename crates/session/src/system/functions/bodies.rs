@@ -54,6 +54,11 @@ pub(super) static TABLE: &[Declaration] = &[
     f("last_query_id", BigInt, (0, 0), |c, _| Ok(last(c).map(|last| last.query).into())),
     f("pg_last_copy_id", BigInt, (0, 0), |c, _| Ok(last(c).map(|last| last.copy).into())),
     f("pg_last_copy_count", BigInt, (0, 0), |c, _| Ok(last(c).map(|l| l.copy_rows).into())),
+    // Nothing is ever unloaded.
+    f("pg_last_unload_id", BigInt, (0, 0), |_, _| Ok((-1i64).into())),
+    f("pg_last_unload_count", BigInt, (0, 0), |_, _| Ok(0i64.into())),
+    // The one collation that databases have.
+    f("db_collation", Text, (0, 0), |_, _| Ok("case_sensitive".into())),
     f("slice_num", Integer, (0, 0), |_, _| Ok(12_811i32.into())),
     acts("pg_terminate_backend", Boolean, (1, 1), terminate_backend),
     acts("pg_cancel_backend", Boolean, (1, 1), cancel_backend),
