@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::{install, suite};
 
 /// Builds and runs a benchmark with the given arguments: `bench/dml.py` after the word `dml`,
-/// `bench/events.py` after `events`, `bench/memory.py` after `memory`, `bench/plan_quality.py` after
-/// `plans`, `bench/tpcds.py` after `tpcds`, else `bench/tpch.py`.
+/// `bench/events.py` after `events`, `bench/memory.py` after `memory`, `bench/plan_quality.py`
+/// after `plans`, `bench/tpcds.py` after `tpcds`, else `bench/tpch.py`.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<bool, String> {
     let (script, arguments) = match arguments {
         ["dml", rest @ ..] => ("bench/dml.py", rest),

@@ -231,11 +231,13 @@ mod tests {
             context.sql(rows_of_t).await.unwrap().collect().await.unwrap();
         }
         for sql in [
-            "SELECT g, count(DISTINCT x), count(*), count(f), avg(cast(f AS double)) FROM t GROUP BY g",
+            "SELECT g, count(DISTINCT x), count(*), count(f), avg(cast(f AS double)) FROM t \
+             GROUP BY g",
             "SELECT g + 1 AS h, count(*), min(s), max(x), count(DISTINCT s) FROM t GROUP BY g + 1",
             "SELECT count(*), count(DISTINCT x), min(f) FROM t",
             "SELECT count(*), count(DISTINCT x), count(s) FROM t WHERE x > 100",
-            "SELECT g, count(*), count(DISTINCT x) FROM t GROUP BY g HAVING count(DISTINCT x) > 1",
+            "SELECT g, count(*), count(DISTINCT x) FROM t GROUP BY g \
+             HAVING count(DISTINCT x) > 1",
         ] {
             assert_eq!(rows(&nested, sql).await, rows(&plain, sql).await, "{sql}");
             let plan = nested.sql(sql).await.unwrap().into_optimized_plan().unwrap();

@@ -210,7 +210,8 @@ mod tests {
     #[tokio::test]
     async fn sides_of_joins_share_no_name() {
         for sql in [
-            "SELECT a.k, b.k, c.k FROM a JOIN b ON a.id = b.id JOIN c ON b.k = c.id WHERE a.k + c.k > 1",
+            "SELECT a.k, b.k, c.k FROM a JOIN b ON a.id = b.id JOIN c ON b.k = c.id \
+             WHERE a.k + c.k > 1",
             "SELECT * FROM a RIGHT JOIN b USING (id) LEFT JOIN c ON a.k < c.k AND b.id = c.id",
             "SELECT s.k, count(*), max(b.k) FROM a AS s JOIN a AS b ON s.k = b.k GROUP BY s.k \
              HAVING count(*) > 0 ORDER BY max(b.k) + s.k LIMIT 3",

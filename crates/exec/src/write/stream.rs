@@ -155,7 +155,8 @@ impl SliceWriter {
             self.write_run().await?;
             self.close_segment().await?;
             self.finish_put().await?;
-            self.reservation.try_grow(bytes)?;
+            // Everything else is written: a batch that is there already is not refused.
+            self.reservation.grow(bytes);
         }
         self.run.push(batch, bytes);
         Ok(())
