@@ -226,7 +226,8 @@ mod tests {
         let (plain, nested) = (SessionContext::new(), SessionContext::new_with_state(nested));
         let rows_of_t = "CREATE TABLE t AS SELECT * FROM (VALUES \
                          (1, 10, 1.5, 'a'), (1, 10, NULL, 'b'), (1, NULL, 2.5, 'a'), \
-                         (2, 7, 3.5, NULL), (2, 8, 4.5, 'c'), (NULL, 8, 0.0, 'c')) AS v (g, x, f, s)";
+                         (2, 7, 3.5, NULL), (2, 8, 4.5, 'c'), (NULL, 8, 0.0, 'c')) \
+                         AS v (g, x, f, s)";
         for context in [&plain, &nested] {
             context.sql(rows_of_t).await.unwrap().collect().await.unwrap();
         }
