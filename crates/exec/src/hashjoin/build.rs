@@ -14,10 +14,11 @@ use jointable::{JoinTable, Visited, yield_now};
 
 use super::filter::{Bounds, Found, Reports};
 use super::gives_build_rows;
-use super::output::{Shape, keys};
+use super::output::Shape;
 use super::prober::BuildSide;
-use super::spill::{Partitioner, SpilledBuild};
+use super::spill::{SpilledBuild, build_partitioner};
 use super::stream::JoinMetrics;
+use crate::parts::keys;
 
 /// A build side, as the partitions of a join see it.
 #[derive(Clone)]
@@ -146,7 +147,7 @@ impl Collector {
         mut bounds: Option<Bounds>,
     ) -> Result<Built> {
         let metrics = self.metrics.spill.clone();
-        let mut partitioner = Partitioner::build(&self.shape, &self.context, metrics, 0);
+        let mut partitioner = build_partitioner(&self.shape, &self.context, metrics, 0);
         let Collected { batches, keys: known, .. } = collected;
         drop(known);
         for batch in batches {

@@ -390,7 +390,7 @@ impl PhysicalExpr for TableLookupExpr {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let found = self.table.contains(&super::output::keys(&self.keys, batch)?)?;
+        let found = self.table.contains(&crate::parts::keys(&self.keys, batch)?)?;
         Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(found, None))))
     }
 

@@ -17,10 +17,11 @@ use jointable::{JoinTable, yield_now};
 
 use super::build::{Budget, Collected, assemble};
 use super::gives_build_rows;
-use super::output::{Shape, keys};
+use super::output::Shape;
 use super::prober::{Prober, Record, Step, by_match};
-use super::spill::{LEVELS_MAX, Part, Partitioner, SpilledBuild, Writer, manager, writer};
+use super::spill::{SpilledBuild, build_partitioner, probe_partitioner};
 use super::stream::{JoinMetrics, Out, drive};
+use crate::parts::{LEVELS_MAX, Part, Partitioner, Writer, keys, manager, writer};
 
 /// Two parts with the same hash.
 struct Pair {
@@ -108,7 +109,7 @@ impl Grace {
         out: &mut Out,
     ) -> Result<()> {
         let spill = self.metrics.spill.clone();
-        let mut partitioner = Partitioner::probe(&self.shape, &self.context, spill, 0);
+        let mut partitioner = probe_partitioner(&self.shape, &self.context, spill, 0);
         while let Some(batch) = probe.next().await.transpose()? {
             let _timer = self.metrics.join_time.timer();
             self.metrics.input_batches.add(1);
@@ -267,9 +268,9 @@ impl Grace {
     async fn divide(&self, pair: Pair) -> Result<Vec<Pair>> {
         let level = pair.level + 1;
         let spill = || self.metrics.spill.clone();
-        let build = Partitioner::build(&self.shape, &self.context, spill(), level);
+        let build = build_partitioner(&self.shape, &self.context, spill(), level);
         let build = divided(build, pair.build.read(&self.build)?).await?;
-        let probe = Partitioner::probe(&self.shape, &self.context, spill(), level);
+        let probe = probe_partitioner(&self.shape, &self.context, spill(), level);
         let probe = divided(probe, pair.probe.read(&self.probe)?).await?;
         let skewed = pair.build.rows as f64 * SKEWED;
         let pairs = build.into_iter().zip(probe).map(|(build, probe)| {

@@ -233,8 +233,3 @@ impl<'a> ProbeRows<'a> {
         })
     }
 }
-
-/// The values of key expressions.
-pub(super) fn keys(on: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    on.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
-}

@@ -11,7 +11,8 @@ use jointable::{Cursor, JoinTable, Matches, NO_ROW, Pairs, Visited};
 use parking_lot::Mutex;
 
 use super::gives_build_rows;
-use super::output::{BuildRows, ProbeRows, Shape, keys};
+use super::output::{BuildRows, ProbeRows, Shape};
+use crate::parts::keys;
 
 /// A build side in memory, shared by those who probe it.
 pub(super) struct BuildSide {

@@ -19,7 +19,8 @@ use super::filter::ReportGuard;
 use super::grace::Grace;
 use super::output::Shape;
 use super::prober::{BuildSide, Prober, Step};
-use super::spill::{SpilledBuild, manager};
+use super::spill::SpilledBuild;
+use crate::parts::manager;
 
 /// Steps without a row to give after which other tasks have a turn.
 const SILENT_STEPS_MAX: usize = 4;

@@ -151,6 +151,15 @@ pub(super) fn fuse(aggregate: &AggregateExec) -> Outcome<Fused> {
     }
 }
 
+/// Compiles the merging of an aggregation's states, which must be possible wherever the
+/// aggregation itself was compiled.
+///
+/// # Errors
+/// Why it is not on the closed list.
+pub(super) fn fuse_merge(aggregate: &AggregateExec) -> Outcome<Fused> {
+    Compiler { takes_any_text: true, ..Compiler::new(aggregate, false) }.compile()
+}
+
 /// A column of some node of the chain, over the input.
 #[derive(Clone)]
 struct Lowered {
@@ -169,6 +178,8 @@ struct Compiler<'a> {
     aggregate: &'a AggregateExec,
     /// Whether to look below the aggregation's own input.
     chained: bool,
+    /// Whether text is taken for keys where that does not pay.
+    takes_any_text: bool,
     /// Columns of the input, by the numbers that expressions have for them.
     inputs: Vec<Input>,
     filters: Vec<Expr>,
@@ -207,6 +218,7 @@ impl<'a> Compiler<'a> {
         Compiler {
             aggregate,
             chained: chained && aggregate_mode == AggregateInputMode::Raw,
+            takes_any_text: false,
             inputs: Vec::new(),
             filters: Vec::new(),
             depth: 0,
@@ -250,18 +262,26 @@ impl<'a> Compiler<'a> {
             }
             states.extend(own);
         }
-        // Text is numbered to be grouped by, which only pays where something is computed.
         let has_text = schema.fields()[..keys.len()].iter().any(|f| is_text(f.data_type()));
-        if has_text && given.is_empty() {
+        if has_text && !self.takes_any_text {
+            self.check_text(keys.len(), given.is_empty())?;
+        }
+        check_types(&schema, keys.len(), &given)?;
+        self.finish(collector, keys, given, states)
+    }
+
+    /// Refuses keys with text among them where that does not pay.
+    fn check_text(&self, keys: usize, is_distinct: bool) -> Outcome<()> {
+        // Text is numbered to be grouped by, which only pays where something is computed.
+        if is_distinct {
             return Err("a DISTINCT of text".to_owned());
         }
         // Blocks have dictionaries; the text of batches is hashed row by row.
         let scanned = base(self.aggregate, self.depth).is_some_and(|b| b.is::<SegmentScanExec>());
-        if has_text && keys.len() >= TEXT_KEY_COLUMNS && !scanned {
+        if keys >= TEXT_KEY_COLUMNS && !scanned {
             return Err("text among many keys that do not come from a scan".to_owned());
         }
-        check_types(&schema, keys.len(), &given)?;
-        self.finish(collector, keys, given, states)
+        Ok(())
     }
 
     fn finish(

@@ -1,13 +1,12 @@
 //! The stream of one partition: takes blocks or batches until the input ends, then gives groups.
 //!
 //! One step takes one block and then lets other tasks run, so that a cancel is seen at once.
-//! When memory is short, partial states are given out early, final ones spill.
+//! When memory is short, partial states are given out early, those of final results spill.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -21,7 +20,8 @@ use super::PipelineExec;
 use super::fuse;
 use super::machine::Machine;
 use super::output;
-use super::spill::{self, Spill};
+use super::spill::States;
+use crate::parts::{LEVELS_MAX, Part, Partitioner};
 use crate::scan::{PartitionScan, Piece, SegmentScanExec};
 
 /// A table over a range of keys may take so many bytes for each row of the input, and in all.
@@ -62,25 +62,16 @@ pub(super) fn execute(
     // Whoever can spill takes part in sharing the memory, however little it needs.
     let consumer = MemoryConsumer::new(format!("PipelineExec[{partition}]"))
         .with_can_spill(!fused.keys.is_empty());
-    let schema = aggregate.schema();
-    let run = Run {
-        machine: Machine::new(fused, range_bytes_max)?,
-        feed: Some(feed),
-        giving: None,
-        merged: None,
-        spill: None,
-        reservation: Some(consumer.register(context.memory_pool())),
+    let reservation = consumer.register(context.memory_pool());
+    let shared = Shared {
+        aggregate: Arc::clone(aggregate),
+        states: OnceLock::new(),
+        reservation,
         baseline: BaselineMetrics::new(&pipeline.metrics, partition),
         spill_metrics: SpillMetrics::new(&pipeline.metrics, partition),
-        batch_rows: context.session_config().batch_size().max(1),
-        schema: Arc::clone(&schema),
-        aggregate: Arc::clone(aggregate),
         context: Arc::clone(context),
     };
-    let stream = futures::stream::try_unfold(run, |mut run| async move {
-        Ok(run.next().await?.map(|batch| (batch, run)))
-    });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    Ok(Run::stream(Machine::new(fused, range_bytes_max)?, feed, 0, Arc::new(shared)))
 }
 
 /// The largest table over a range of keys that the rows of a partition are worth.
@@ -91,38 +82,85 @@ fn range_bytes_max(scan: &SegmentScanExec, partition: usize) -> u128 {
     (u128::from(rows) * RANGE_BYTES_A_ROW).min(RANGE_BYTES_MAX)
 }
 
-/// One running partition.
+/// What the parts of one partition share.
+struct Shared {
+    aggregate: Arc<AggregateExec>,
+    /// Known from the first spill on.
+    states: OnceLock<States>,
+    /// Held by one run at a time.
+    reservation: MemoryReservation,
+    baseline: BaselineMetrics,
+    spill_metrics: SpillMetrics,
+    context: Arc<TaskContext>,
+}
+
+impl Shared {
+    fn states(&self) -> Result<&States> {
+        if let Some(states) = self.states.get() {
+            return Ok(states);
+        }
+        let states = States::new(&self.aggregate)?;
+        Ok(self.states.get_or_init(|| states))
+    }
+}
+
+/// One running partition, or one part of its spilled states.
 struct Run {
     machine: Machine,
     /// `None` at the end of the input.
     feed: Option<Feed>,
     /// The groups that are still to be given out.
     giving: Option<Range<usize>>,
-    /// The results, once states were spilled.
+    /// How often the states of this run were divided.
+    level: usize,
+    spill: Option<Partitioner>,
+    /// The parts that are still to be merged, the last one first.
+    parts: Vec<Part>,
+    /// The results of one part.
     merged: Option<SendableRecordBatchStream>,
-    spill: Option<Spill>,
-    /// `None` once DataFusion's operators account for what is left to do.
-    reservation: Option<MemoryReservation>,
-    baseline: BaselineMetrics,
-    spill_metrics: SpillMetrics,
     batch_rows: usize,
-    schema: SchemaRef,
-    aggregate: Arc<AggregateExec>,
-    context: Arc<TaskContext>,
+    shared: Arc<Shared>,
 }
 
 impl Run {
+    fn stream(
+        machine: Machine,
+        feed: Feed,
+        level: usize,
+        shared: Arc<Shared>,
+    ) -> SendableRecordBatchStream {
+        let schema = shared.aggregate.schema();
+        let run = Run {
+            machine,
+            feed: Some(feed),
+            giving: None,
+            level,
+            spill: None,
+            parts: Vec::new(),
+            merged: None,
+            batch_rows: shared.context.session_config().batch_size().max(1),
+            shared,
+        };
+        let stream = futures::stream::try_unfold(run, |mut run| async move {
+            Ok(run.next().await?.map(|batch| (batch, run)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+    }
+
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(merged) = &mut self.merged {
-                let next = merged.next().await.transpose()?;
-                if let Some(batch) = &next {
-                    self.baseline.record_output(batch.num_rows());
+                match merged.next().await.transpose()? {
+                    Some(batch) => return Ok(Some(batch)),
+                    None => self.merged = None,
                 }
-                return Ok(next);
+            }
+            if let Some(part) = self.parts.pop() {
+                self.merged = Some(self.merge(&part)?);
+                continue;
             }
             if let Some(batch) = self.give()? {
-                self.baseline.record_output(batch.num_rows());
+                self.shared.baseline.record_output(batch.num_rows());
                 return Ok(Some(batch));
             }
             if self.feed.is_none() {
@@ -145,7 +183,7 @@ impl Run {
             Some(Feed::Blocks(scan)) => scan.next_piece().await?,
             Some(Feed::Batches(stream)) => stream.next().await.transpose()?.map(Piece::Batch),
         };
-        let _timer = self.baseline.elapsed_compute().timer();
+        let _timer = self.shared.baseline.elapsed_compute().timer();
         match piece {
             None => return Ok(false),
             Some(Piece::Rows(block)) => self.machine.block(&block)?,
@@ -157,10 +195,12 @@ impl Run {
     /// Accounts for the memory held and lets go of groups when it is too much.
     fn settle(&mut self) -> Result<()> {
         let groups = self.machine.groups();
-        let fits = match &self.reservation {
-            Some(reservation) => reservation.try_resize(self.machine.memory_bytes()),
-            None => Ok(()),
-        };
+        let (reservation, bytes) = (&self.shared.reservation, self.machine.memory_bytes());
+        if self.level == LEVELS_MAX {
+            reservation.resize(bytes);
+            return Ok(());
+        }
+        let fits = reservation.try_resize(bytes);
         if let (Err(_), Some(grouper)) = (&fits, &mut self.machine.grouper) {
             grouper.end_ranges();
         }
@@ -185,49 +225,53 @@ impl Run {
 
     /// Writes all groups to disk and forgets them.
     fn spill(&mut self) -> Result<()> {
-        let _timer = self.baseline.elapsed_compute().timer();
-        if self.spill.is_none() {
-            let schema = spill::state_schema(&self.aggregate)?;
-            let metrics = self.spill_metrics.clone();
-            self.spill = Some(Spill::new(schema, metrics, &self.context));
+        let shared = Arc::clone(&self.shared);
+        let _timer = shared.baseline.elapsed_compute().timer();
+        let states = shared.states()?;
+        let partitioner = match &mut self.spill {
+            Some(partitioner) => partitioner,
+            none => {
+                none.insert(states.partitioner(&shared.context, &shared.spill_metrics, self.level))
+            }
+        };
+        let (groups, given) = (self.machine.groups(), &self.machine.fused.states);
+        for first in (0..groups).step_by(self.batch_rows) {
+            let range = first..(first + self.batch_rows).min(groups);
+            partitioner.push(&output::batch(&self.machine, &states.schema, given, range)?)?;
         }
-        let groups = self.machine.groups();
-        if let Some(spill) = &mut self.spill
-            && groups > 0
-        {
-            let (machine, rows) = (&self.machine, self.batch_rows);
-            let schema = spill.schema();
-            let batches = (0..groups).step_by(rows).map(|first| {
-                let range = first..(first + rows).min(groups);
-                output::batch(machine, &schema, &machine.fused.states, range)
-            });
-            spill.write(batches)?;
-        }
-        self.machine.clear()?;
-        self.free();
-        Ok(())
+        self.forget()
     }
 
-    fn free(&self) {
-        if let Some(reservation) = &self.reservation {
-            reservation.free();
-        }
+    /// Lets go of all groups.
+    fn forget(&mut self) -> Result<()> {
+        self.machine.clear()?;
+        self.shared.reservation.free();
+        Ok(())
     }
 
     /// The input has ended.
     fn finish(&mut self) -> Result<()> {
         self.feed = None;
-        if self.spill.is_some() {
-            self.spill()?;
-            // Whoever holds a reservation takes part in sharing the memory.
-            self.reservation = None;
-            if let Some(spill) = self.spill.take() {
-                self.merged = Some(spill.merged(&self.aggregate, Arc::clone(&self.context))?);
-            }
+        if self.spill.is_none() {
+            self.giving = Some(0..self.machine.groups());
             return Ok(());
         }
-        self.giving = Some(0..self.machine.groups());
+        self.spill()?;
+        if let Some(partitioner) = self.spill.take() {
+            self.parts = partitioner.finish()?;
+            self.parts.retain(|part| part.rows > 0);
+        }
         Ok(())
+    }
+
+    /// The results of a part of the states on disk.
+    fn merge(&self, part: &Part) -> Result<SendableRecordBatchStream> {
+        let shared = &self.shared;
+        let states = shared.states()?;
+        let manager = states.manager(&shared.context, &shared.spill_metrics);
+        let feed = Feed::Batches(part.read(&manager)?);
+        let machine = Machine::new(&states.merge, 0)?;
+        Ok(Run::stream(machine, feed, self.level + 1, Arc::clone(shared)))
     }
 
     /// The next batch of the groups that are being given out.
@@ -237,14 +281,13 @@ impl Run {
         };
         if left.start >= left.end {
             self.giving = None;
-            self.machine.clear()?;
-            self.free();
+            self.forget()?;
             return Ok(None);
         }
-        let _timer = self.baseline.elapsed_compute().timer();
+        let _timer = self.shared.baseline.elapsed_compute().timer();
         let groups = left.start..(left.start + self.batch_rows).min(left.end);
         left.start = groups.end;
         let given = &self.machine.fused.given;
-        output::batch(&self.machine, &self.schema, given, groups).map(Some)
+        output::batch(&self.machine, &self.shared.aggregate.schema(), given, groups).map(Some)
     }
 }
