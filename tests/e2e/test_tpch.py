@@ -89,6 +89,7 @@ def test_rows_are_in_the_order_asked_for(server, answers):
 
 @pytest.mark.parametrize("table, on, label", [
     ("orders", "l_orderkey = o_orderkey", "DS_DIST_NONE"),
+    ("orders", "l_shipdate = o_orderdate AND l_orderkey = o_orderkey", "DS_DIST_NONE"),
     ("supplier", "l_suppkey = s_suppkey", "DS_DIST_ALL_NONE"),
 ])
 def test_placed_joins_move_nothing(server, table, on, label):

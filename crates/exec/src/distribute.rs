@@ -7,6 +7,7 @@
 //! planner's own. [`verify`] checks the result again by its own rules before it runs.
 
 pub(crate) mod boundary;
+pub(crate) mod fewer;
 mod join;
 pub(crate) mod rows;
 pub(crate) mod rule;

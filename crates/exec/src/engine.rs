@@ -23,7 +23,9 @@ use crate::admission::Admission;
 use crate::distinct::NestDistinct;
 use crate::distribute::{self, Distributed, Plan, verify};
 use crate::error::from_datafusion;
+use crate::hashjoin;
 use crate::layout::Layout;
+use crate::local;
 use crate::memory::Memory;
 use crate::node::{self, Node};
 use crate::order;
@@ -31,7 +33,7 @@ use crate::predicates::PredicateColumns;
 use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
-use crate::settings;
+use crate::settings::{self, Settings};
 use crate::single_row::SingleRow;
 use crate::sweep;
 
@@ -344,13 +346,18 @@ impl Inner {
         logical: LogicalPlan,
     ) -> Result<(Plan, LogicalPlan)> {
         let (state, machine) = (state.clone(), self.machine());
+        let config = Arc::clone(state.config_options());
+        let settings = state.config().get_extension::<Settings>();
+        let vector_joins = local::is_enabled(settings.as_deref(), hashjoin::SETTING);
         let predicates = Arc::clone(&self.predicates);
         planning(is_small(&logical), async move {
             let logical = state.optimize(&logical).map_err(from_datafusion)?;
             predicates.note(&logical);
             let planned = order::physical(state, logical, &machine).await;
             let (plan, ordered) = planned.map_err(from_datafusion)?;
-            let plan = distribute::unpolled::without_blocking_filters(&plan)?;
+            let plan = distribute::fewer::without_needless_moves(plan, &config)?;
+            let publishes_at_once = |plan: &Plan| vector_joins && hashjoin::is_replaced(plan);
+            let plan = distribute::unpolled::without_blocking_filters(&plan, &publishes_at_once)?;
             Ok((distribute::yielding(plan)?, ordered))
         })
         .await

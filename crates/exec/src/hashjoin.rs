@@ -55,10 +55,38 @@ pub(crate) fn replace_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     .data()
 }
 
+/// True for a hash join that [`replace_joins`] replaces.
+pub(crate) fn is_replaced(node: &Arc<dyn ExecutionPlan>) -> bool {
+    replaceable(node).is_some()
+}
+
+/// Takes the dynamic filter from every join of DataFusion that would choose the wrong one of its
+/// partitions' filters, and so lose rows.
+///
+/// # Errors
+/// What rebuilding a parent finds.
+pub(crate) fn without_misrouted_filters(
+    plan: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let misrouted = datafusions(&node).is_some_and(filter::is_misrouted);
+        if !misrouted {
+            return Ok(Transformed::no(node));
+        }
+        node.reset_state().map(Transformed::yes)
+    })
+    .data()
+}
+
+/// The join of `node` when it is DataFusion's own.
+fn datafusions(node: &Arc<dyn ExecutionPlan>) -> Option<&HashJoinExec> {
+    // One that is replaced already passes for what it replaces, under its own name.
+    node.downcast_ref::<HashJoinExec>().filter(|join| join.name() == node.name())
+}
+
 /// The join of `node` when it is DataFusion's and all that it asks for can be done.
 fn replaceable(node: &Arc<dyn ExecutionPlan>) -> Option<&HashJoinExec> {
-    // One that is replaced already passes for what it replaces, under its own name.
-    let join = node.downcast_ref::<HashJoinExec>().filter(|join| join.name() == node.name())?;
+    let join = datafusions(node)?;
     let (left, right) = (join.left().schema(), join.right().schema());
     let keys = join.on().iter().all(|(build, probe)| {
         match (build.data_type(&left), probe.data_type(&right)) {

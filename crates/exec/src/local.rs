@@ -12,16 +12,17 @@ use crate::distribute::Plan;
 use crate::settings::Settings;
 use crate::{hashjoin, pipeline};
 
-/// A rewrite of whole plans, with the session setting that turns it off.
+/// A rewrite of whole plans, with the session setting that turns it off, if one does.
 struct Rewrite {
-    setting: &'static str,
+    setting: Option<&'static str>,
     apply: fn(Plan) -> Result<Plan>,
 }
 
 /// In the order in which they run.
 const REWRITES: &[Rewrite] = &[
-    Rewrite { setting: hashjoin::SETTING, apply: hashjoin::replace_joins },
-    Rewrite { setting: pipeline::SETTING, apply: pipeline::replace_aggregates },
+    Rewrite { setting: Some(hashjoin::SETTING), apply: hashjoin::replace_joins },
+    Rewrite { setting: None, apply: hashjoin::without_misrouted_filters },
+    Rewrite { setting: Some(pipeline::SETTING), apply: pipeline::replace_aggregates },
 ];
 
 /// The plan with our operators wherever they can run.
@@ -30,7 +31,9 @@ const REWRITES: &[Rewrite] = &[
 /// When the plan cannot be put together again.
 pub(crate) fn rewritten(plan: Plan, config: &SessionConfig) -> Result<Plan> {
     let settings = config.get_extension::<Settings>();
-    let enabled = |rewrite: &&Rewrite| is_enabled(settings.as_deref(), rewrite.setting);
+    let enabled = |rewrite: &&Rewrite| {
+        rewrite.setting.is_none_or(|setting| is_enabled(settings.as_deref(), setting))
+    };
     REWRITES.iter().filter(enabled).try_fold(plan, |plan, rewrite| (rewrite.apply)(plan))
 }
 

@@ -91,6 +91,8 @@ pub(crate) fn leader(slices: usize, threads: usize) -> SessionConfig {
     options.optimizer.enable_join_dynamic_filter_pushdown = true;
     options.optimizer.hash_join_single_partition_threshold = BROADCAST_BYTES;
     options.optimizer.hash_join_single_partition_threshold_rows = BROADCAST_ROWS;
+    // Groups by more columns than the rows lie by are in one place too, on few slices as on many.
+    options.optimizer.subset_repartition_threshold = 1;
     // A sorted scan saves a sort only while its partitions stay apart.
     options.optimizer.prefer_existing_sort = false;
     let mut distributed = DistributedConfig::default();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
+use super::fewer::is_colocated;
 use super::join::{left_may_be_copied, right_may_be_copied};
 use super::unary;
 use crate::leaf::{self, LeafKind};
@@ -40,7 +40,7 @@ impl PhysicalOptimizerRule for ColocatedJoins {
             if join.null_aware {
                 return Ok(Transformed::no(node));
             }
-            if is_colocated(join) {
+            if is_colocated(join, join.left(), join.right()) {
                 if join.mode == PartitionMode::Partitioned {
                     return Ok(Transformed::no(node));
                 }
@@ -54,28 +54,6 @@ impl PhysicalOptimizerRule for ColocatedJoins {
         })
         .map(|transformed| transformed.data)
     }
-}
-
-/// True when both sides are divided by hashes of the same pairs of join keys, of the same types.
-fn is_colocated(join: &HashJoinExec) -> bool {
-    let (Partitioning::Hash(left, slices), Partitioning::Hash(right, others)) =
-        (join.left().output_partitioning(), join.right().output_partitioning())
-    else {
-        return false;
-    };
-    if slices != others || *slices < 2 || left.len() != right.len() || left.is_empty() {
-        return false;
-    }
-    let (left_schema, right_schema) = (join.left().schema(), join.right().schema());
-    left.iter().zip(right).all(|(left, right)| {
-        let joined = join.on().iter().any(|(l, r)| same(l, left) && same(r, right));
-        let types = (left.data_type(&left_schema), right.data_type(&right_schema));
-        joined && matches!(types, (Ok(l), Ok(r)) if l == r)
-    })
-}
-
-fn same(a: &Arc<dyn PhysicalExpr>, b: &Arc<dyn PhysicalExpr>) -> bool {
-    a.eq(b)
 }
 
 /// The join with a side that every node has as the collected one, where that is right.

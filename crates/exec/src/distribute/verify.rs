@@ -3,8 +3,11 @@
 //! Derives from the divided plan alone, by rules of its own, where each node's rows are, and
 //! refuses what it cannot prove. Must not share judgement with the cutter.
 
+use std::sync::Arc;
+
 use base::{Error, Result};
 use datafusion::common::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{
@@ -290,7 +293,13 @@ impl Checker {
             PartitionMode::Partitioned if join.null_aware => {
                 refuse("NOT IN would not see all rows of its subquery")
             }
-            PartitionMode::Partitioned => self.aligned(node, shares),
+            PartitionMode::Partitioned => {
+                let share = self.aligned(node, shares)?;
+                if lies_by_keys(join) {
+                    return Ok(share);
+                }
+                refuse(format!("{} joins rows that lie by other columns", describe(node)))
+            }
             PartitionMode::CollectLeft => collecting(node, *join.join_type(), shares),
             PartitionMode::Auto => refuse("a hash join has no mode"),
         }
@@ -320,6 +329,28 @@ impl Checker {
         }
         Ok(Share::Part)
     }
+}
+
+/// True when each column that the sides are divided by is a key of the join, beside its partner:
+/// then rows that agree in all keys are in one partition. All keys need not be among them.
+fn lies_by_keys(join: &HashJoinExec) -> bool {
+    let (left, right) = (join.left(), join.right());
+    let (Partitioning::Hash(left_keys, _), Partitioning::Hash(right_keys, _)) =
+        (left.output_partitioning(), right.output_partitioning())
+    else {
+        return false;
+    };
+    let equal = |side: &Plan, a: &Arc<dyn PhysicalExpr>, b: &Arc<dyn PhysicalExpr>| {
+        let groups = side.equivalence_properties().eq_group();
+        a == b || groups.normalize_expr(Arc::clone(a)) == groups.normalize_expr(Arc::clone(b))
+    };
+    left_keys.len() == right_keys.len()
+        && !left_keys.is_empty()
+        && left_keys.iter().zip(right_keys).all(|(l, r)| {
+            join.on()
+                .iter()
+                .any(|(left_on, right_on)| equal(left, l, left_on) && equal(right, r, right_on))
+        })
 }
 
 /// A join that collects its left side in each task.

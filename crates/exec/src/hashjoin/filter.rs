@@ -42,6 +42,8 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct FilterTarget {
     filter: Arc<DynamicFilterPhysicalExpr>,
     on_probe: Vec<Expr>,
+    /// The keys whose hash tells the partition that a probe row is joined in.
+    route: Vec<Expr>,
     schema: SchemaRef,
     nulls_equal: bool,
     /// Build sides that report.
@@ -66,13 +68,18 @@ impl FilterTarget {
             None => false,
         };
         let partitioned = join.mode == PartitionMode::Partitioned;
-        if !read || (partitioned && !is_routed(join, config)) {
+        let on_probe: Vec<Expr> = join.on().iter().map(|(_, probe)| Arc::clone(probe)).collect();
+        // One filter has nothing to choose from.
+        let route = if partitioned { route(join) } else { Some(Vec::new()) };
+        let files = partitioned && options.preserve_file_partitions > 0;
+        let Some(route) = route.filter(|_| read && !files) else {
             return Ok(None);
-        }
+        };
         let partitions = join.left().output_partitioning().partition_count();
         Ok(Some(FilterTarget {
             filter,
-            on_probe: join.on().iter().map(|(_, probe)| Arc::clone(probe)).collect(),
+            on_probe,
+            route,
             schema: join.right().schema(),
             nulls_equal: join.null_equality() == datafusion::common::NullEquality::NullEqualsNull,
             partitions: if partitioned { partitions } else { 1 },
@@ -97,14 +104,36 @@ fn is_read(plan: &Arc<dyn ExecutionPlan>, id: u64) -> Result<bool> {
     Ok(found)
 }
 
-/// True when the hash of a key tells the partition that it is joined in.
-fn is_routed(join: &HashJoinExec, config: &ConfigOptions) -> bool {
+/// The keys of the probe side whose hash tells the partition that a row is joined in, all of
+/// them or those that rows are placed by; nothing when no hash of keys tells it.
+fn route(join: &HashJoinExec) -> Option<Vec<Expr>> {
+    let on_probe = || join.on().iter().map(|(_, probe)| Arc::clone(probe));
     match (join.left().output_partitioning(), join.right().output_partitioning()) {
-        (Partitioning::Hash(_, left), Partitioning::Hash(_, right)) => {
-            left == right && config.optimizer.preserve_file_partitions == 0
+        (Partitioning::Hash(left_keys, left), Partitioning::Hash(keys, right)) => {
+            if left != right {
+                return None;
+            }
+            if keys.iter().all(|key| on_probe().any(|on| on.eq(key))) {
+                return Some(keys.clone());
+            }
+            // By columns that are equal to the keys.
+            (keys.len() == join.on().len() && left_keys.len() == keys.len())
+                .then(|| on_probe().collect())
         }
-        (left, right) => left.partition_count() == 1 && right.partition_count() == 1,
+        (left, right) if left.partition_count() == 1 && right.partition_count() == 1 => {
+            Some(on_probe().collect())
+        }
+        _ => None,
     }
+}
+
+/// True for a partitioned join of DataFusion that would look for the filter of a row by the hash
+/// of all keys, while rows lie by fewer of them or in another order.
+pub(super) fn is_misrouted(join: &HashJoinExec) -> bool {
+    join.mode == PartitionMode::Partitioned
+        && !join.dynamic_expressions_produced().is_empty()
+        && route(join)
+            .is_none_or(|route| !route.iter().eq(join.on().iter().map(|(_, probe)| probe)))
 }
 
 /// Smallest and largest value of each key.
@@ -320,7 +349,7 @@ impl FilterTarget {
     /// `CASE hash(key) % n WHEN partition THEN filter of it … END`.
     fn routed(&self, parts: &[Status], unknown: bool) -> Result<Expr> {
         let seed = REPARTITION_RANDOM_STATE;
-        let hash = HashExpr::new(self.on_probe.clone(), seed, "hash_repartition".to_owned());
+        let hash = HashExpr::new(self.route.clone(), seed, "hash_repartition".to_owned());
         let number = |number: usize| lit(ScalarValue::UInt64(Some(number as u64)));
         let partition = binary(Arc::new(hash), Operator::Modulo, number(parts.len()));
         let branch = |(at, part): (usize, &Status)| match part {

@@ -14,9 +14,10 @@ use datafusion::common::{JoinSide, JoinType, NullEquality};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, DynamicFilterPhysicalExpr, lit};
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, HashJoinExecBuilder, PartitionMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -28,7 +29,7 @@ use futures::StreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::replace_joins;
+use super::{replace_joins, without_misrouted_filters};
 
 const JOIN_TYPES: [JoinType; 10] = [
     JoinType::Inner,
@@ -405,4 +406,71 @@ fn a_null_aware_join_stays_as_it_is() {
     let aware = join.builder().with_null_aware(true).build_exec().unwrap();
     let kept = replace_joins(aware).unwrap();
     assert_eq!(kept.name(), "HashJoinExec");
+}
+
+/// A join of rows that lie by the first of two keys, with a filter that a scan below would read.
+fn placed_by_one_of_two() -> (Arc<dyn ExecutionPlan>, Arc<DynamicFilterPhysicalExpr>) {
+    let kinds = [Kind::Int, Kind::Sparse];
+    let build: Vec<_> = (0..300).map(|n| Some(n).filter(|n| n % 11 != 0)).collect();
+    let probe: Vec<_> = (0..1_000).map(|n| Some(n % 500).filter(|n| n % 7 != 0)).collect();
+    let keys: Vec<Arc<dyn PhysicalExpr>> =
+        (0..2).map(|at| Arc::new(Column::new(&format!("k{at}"), at)) as _).collect();
+    let placed = |numbers: &[Option<i32>]| -> Arc<dyn ExecutionPlan> {
+        let (schema, batches) = batches(&kinds, numbers, 64);
+        let hash = Partitioning::Hash(vec![Arc::clone(&keys[0])], 4);
+        Arc::new(RepartitionExec::try_new(memory(&schema, batches, 1), hash).unwrap())
+    };
+    let filter = Arc::new(DynamicFilterPhysicalExpr::new(keys.clone(), lit(true)));
+    let read = FilterExec::try_new(Arc::clone(&filter) as _, placed(&probe)).unwrap();
+    let on = keys.iter().map(|key| (Arc::clone(key), Arc::clone(key))).collect();
+    let join = HashJoinExecBuilder::new(placed(&build), Arc::new(read), on, JoinType::Inner)
+        .with_partition_mode(PartitionMode::Partitioned)
+        .build()
+        .unwrap()
+        .with_dynamic_filter_expr(Arc::clone(&filter))
+        .unwrap();
+    (Arc::new(join), filter)
+}
+
+fn with_filters() -> Arc<TaskContext> {
+    let mut config = SessionConfig::new().with_batch_size(64);
+    config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = true;
+    Arc::new(TaskContext::default().with_session_config(config))
+}
+
+#[tokio::test]
+async fn a_filter_is_found_by_the_key_that_rows_lie_by() {
+    let (plan, _) = placed_by_one_of_two();
+    let expected = rows(&reset_plan_states(plan).unwrap(), &context(None, 64)).await;
+    assert!(expected.len() > 100);
+    let (plan, filter) = placed_by_one_of_two();
+    let join = replace_joins(plan).unwrap();
+    assert_eq!(join.name(), "VectorJoinExec");
+    assert_eq!(rows(&join, &with_filters()).await, expected);
+    let published = filter.current().unwrap().to_string();
+    assert!(published.contains("CASE"), "{published}");
+}
+
+#[tokio::test]
+async fn a_join_of_datafusion_loses_a_filter_that_would_lose_rows() {
+    let (plan, _) = placed_by_one_of_two();
+    let expected = rows(&reset_plan_states(plan).unwrap(), &context(None, 64)).await;
+    let (plan, _) = placed_by_one_of_two();
+    let safe = without_misrouted_filters(plan).unwrap();
+    assert_eq!(safe.name(), "HashJoinExec");
+    assert!(safe.dynamic_expressions_produced().is_empty());
+    assert_eq!(rows(&safe, &with_filters()).await, expected);
+    // By all keys it chooses right and keeps it.
+    let (plan, filter) = placed_by_one_of_two();
+    let join = plan.downcast_ref::<HashJoinExec>().unwrap();
+    let on = vec![join.on()[0].clone()];
+    let (left, right) = (Arc::clone(join.left()), Arc::clone(join.right()));
+    let single = HashJoinExecBuilder::new(left, right, on, JoinType::Inner)
+        .with_partition_mode(PartitionMode::Partitioned)
+        .build()
+        .unwrap()
+        .with_dynamic_filter_expr(filter)
+        .unwrap();
+    let kept = without_misrouted_filters(Arc::new(single)).unwrap();
+    assert_eq!(kept.dynamic_expressions_produced().len(), 1);
 }

@@ -25,6 +25,10 @@ pub(crate) fn warehouse() -> Vec<Rows> {
         lines.iter().map(|_| ["A", "N", "R"][pick(3) as usize].into()).collect();
     let nations: Vec<i32> = (0..120).map(|_| pick(25)).collect();
     let maybe: Vec<Option<i32>> = (0..90).map(|_| Some(pick(40)).filter(|v| v % 7 != 0)).collect();
+    let returned: Vec<Option<i32>> =
+        (0..400).map(|_| Some(pick(120)).filter(|key| key % 9 != 0).map(|key| key * 3)).collect();
+    let returned_parts: Vec<Option<i32>> =
+        returned.iter().map(|_| Some(pick(30)).filter(|part| part % 7 != 0)).collect();
     let wide: Vec<i64> = maybe.iter().map(|v| i64::from(v.unwrap_or(3))).collect();
     vec![
         (
@@ -73,6 +77,15 @@ pub(crate) fn warehouse() -> Vec<Rows> {
             "region",
             rows(&[("r_key", ints(0..5)), ("r_name", texts((0..5).map(|n| format!("r{n}"))))]),
             Place::All,
+        ),
+        (
+            "returned",
+            rows(&[
+                ("t_key", some_ints(returned)),
+                ("t_part", some_ints(returned_parts)),
+                ("t_row", ints(0..400)),
+            ]),
+            Place::Key(0),
         ),
         ("maybe", rows(&[("m", some_ints(maybe)), ("w", longs(wide))]), Place::Key(0)),
         ("none", rows(&[("z", ints([]))]), Place::Key(0)),
@@ -159,6 +172,37 @@ const QUERIES: &[&str] = &[
     "SELECT count(*), count(b.p_key) FROM customer a LEFT JOIN part b ON a.c_key < b.p_key - 60",
     "SELECT count(*) FROM customer, nation",
     "SELECT * FROM none",
+    "SELECT l_qty, t_row FROM lineitem JOIN returned ON l_key = t_key AND l_part = t_part",
+    "SELECT l_qty, t_row FROM lineitem JOIN returned ON l_part = t_part AND l_key = t_key",
+    "SELECT l_qty, t_row FROM lineitem LEFT JOIN returned ON l_key = t_key AND l_part = t_part",
+    "SELECT l_qty, t_row FROM lineitem RIGHT JOIN returned ON l_key = t_key AND l_part = t_part",
+    "SELECT l_qty, t_row FROM lineitem FULL JOIN returned ON l_key = t_key AND l_part = t_part",
+    "SELECT l_qty FROM lineitem WHERE EXISTS (SELECT 1 FROM returned WHERE l_key = t_key AND \
+     l_part = t_part)",
+    "SELECT l_qty FROM lineitem WHERE NOT EXISTS (SELECT 1 FROM returned WHERE l_key = t_key AND \
+     l_part = t_part)",
+    "SELECT t_row FROM returned WHERE NOT EXISTS (SELECT 1 FROM lineitem WHERE l_key = t_key AND \
+     l_part = t_part)",
+    "SELECT t_key, t_part FROM returned INTERSECT SELECT l_key, l_part FROM lineitem",
+    "SELECT t_key, t_part FROM returned EXCEPT SELECT t_key, t_part FROM returned WHERE t_row > 9",
+    "SELECT a.t_row, b.t_row FROM returned a JOIN returned b ON a.t_key = b.t_part AND a.t_part = \
+     b.t_key",
+    "SELECT a.t_row, b.t_row FROM returned a LEFT JOIN returned b ON a.t_key = b.t_part AND \
+     a.t_part = b.t_part",
+    "SELECT t_row, p_size FROM returned FULL JOIN part ON t_key = p_size * 3 AND t_part = p_key",
+    "SELECT a.t_row, b.t_row, l_qty FROM returned a JOIN returned b ON a.t_key = b.t_key AND \
+     a.t_part = b.t_part JOIN lineitem ON l_key = b.t_key WHERE a.t_row < 50",
+    "SELECT a.t_row, b.t_row, l_qty FROM returned a JOIN returned b ON a.t_key = b.t_key AND \
+     a.t_part = b.t_part LEFT JOIN lineitem ON l_part = b.t_part AND l_key = b.t_row",
+    "SELECT l_key, l_part, count(t_row), sum(l_qty) FROM lineitem LEFT JOIN returned ON l_key = \
+     t_key AND l_part = t_part GROUP BY l_key, l_part",
+    "SELECT l_key, count(t_row), sum(l_qty) FROM lineitem LEFT JOIN returned ON l_key = t_key AND \
+     l_part = t_part GROUP BY l_key",
+    "SELECT l_key, l_flag, count(*) FROM lineitem JOIN returned ON l_key = t_key AND l_part = \
+     t_part GROUP BY ROLLUP (l_key, l_flag)",
+    "SELECT t_part, count(*) FROM lineitem JOIN returned ON l_key = t_key AND l_part = t_part \
+     GROUP BY t_part",
+    "SELECT t_key, t_part, rank() OVER (PARTITION BY t_key, t_part ORDER BY t_row) FROM returned",
     "SELECT count(*), sum(z) FROM none",
     "SELECT o_key, z FROM orders LEFT JOIN none ON o_key = z WHERE o_key < 30",
     "SELECT c_key FROM customer WHERE c_key NOT IN (SELECT z FROM none)",

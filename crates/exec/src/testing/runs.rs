@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{CancellationToken, SqlState};
+use datafusion::common::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{HashJoinExecBuilder, PartitionMode};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion_distributed::{DistributedLeafExec, NetworkCoalesceExec};
 use futures::StreamExt;
@@ -58,6 +62,92 @@ async fn a_colocated_join_moves_nothing_between_nodes() {
     let moves = "SELECT l_part, sum(l_qty) FROM lineitem GROUP BY l_part";
     let text = cluster.plan(moves, &context).await.unwrap().analyze().await.unwrap().join("\n");
     assert!(!text.contains("moved between nodes: 0 bytes"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_by_more_keys_than_the_distkey_move_nothing() {
+    let context = QueryContext::default();
+    let unplaced = QueryContext {
+        settings: vec![
+            ("datafusion.optimizer.hash_join_single_partition_threshold".into(), "0".into()),
+            ("datafusion.optimizer.hash_join_single_partition_threshold_rows".into(), "0".into()),
+        ],
+        ..QueryContext::default()
+    };
+    for (nodes, per_node) in [(2, 2), (1, 2), (3, 1)] {
+        let cluster = TestCluster::new(nodes, per_node, warehouse());
+        for from in [
+            "lineitem JOIN returned ON l_key = t_key AND l_part = t_part",
+            "lineitem JOIN returned ON l_part = t_part AND l_key = t_key",
+            "lineitem LEFT JOIN returned ON l_key = t_key AND l_part = t_part",
+            "lineitem RIGHT JOIN returned ON l_key = t_key AND l_part = t_part",
+            "lineitem FULL JOIN returned ON l_key = t_key AND l_part = t_part",
+            "lineitem WHERE EXISTS (SELECT 1 FROM returned WHERE l_key = t_key AND l_part = t_part)",
+            "lineitem WHERE NOT EXISTS (SELECT 1 FROM returned WHERE l_key = t_key AND l_part = \
+             t_part)",
+            "(SELECT l_key, l_part, count(*) FROM lineitem GROUP BY l_key, l_part)",
+            "(SELECT l_key, count(t_row) FROM lineitem LEFT JOIN returned ON l_key = t_key AND \
+             l_part = t_part GROUP BY l_key)",
+        ] {
+            let sql = format!("SELECT count(*) FROM {from}");
+            let plan = cluster.plan(&sql, &context).await.unwrap();
+            let text = plan.analyze().await.unwrap().join("\n");
+            assert!(text.contains("moved between nodes: 0 bytes"), "{sql}\n{text}");
+            let joins = text.lines().filter(|line| line.contains(" Join "));
+            for line in joins {
+                assert!(line.contains("DS_DIST_NONE"), "{sql}\n{text}");
+            }
+        }
+        // The DISTKEY of one side is a key: only the other one moves.
+        let one = "SELECT count(*) FROM returned JOIN part ON t_key = p_size AND t_part = p_key";
+        let text = cluster.plan(one, &unplaced).await.unwrap().explain().join("\n");
+        assert!(text.contains("DS_DIST_INNER") || text.contains("DS_DIST_OUTER"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_by_more_than_the_distkey_are_made_in_one_stage() {
+    let cluster = TestCluster::new(1, 2, warehouse());
+    for sql in [
+        "SELECT l_key, l_part, count(*) FROM lineitem GROUP BY l_key, l_part",
+        "SELECT l_key, count(t_row) FROM lineitem LEFT JOIN returned ON l_key = t_key AND l_part \
+         = t_part GROUP BY l_key",
+    ] {
+        let text = explain(&cluster, sql).await;
+        assert_eq!(text.matches("HashAggregate").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn misplaced_joins_are_refused() {
+    let layout = Layout::new(4, 2).unwrap();
+    let left = table("l", rows(&[("a", ints(0..40)), ("b", ints(0..40))]), Place::Key(0), 4);
+    let right = table("r", rows(&[("x", ints(0..40)), ("y", ints(0..40))]), Place::Key(0), 4);
+    let divided = |name: &str| -> Plan {
+        let leaf = |slices| -> Plan { Arc::new(TestLeafExec::new(name, vec![0, 1], slices)) };
+        Arc::new(DistributedLeafExec::try_new(leaf(0..4), [leaf(0..2), leaf(2..4)]).unwrap())
+    };
+    let joined = |on: &[(usize, usize)]| {
+        let (left, right) = (divided(&left.name), divided(&right.name));
+        let key = |plan: &Plan, at: usize| -> Arc<dyn PhysicalExpr> {
+            Arc::new(Column::new(plan.schema().field(at).name(), at))
+        };
+        let on = on.iter().map(|(l, r)| (key(&left, *l), key(&right, *r))).collect();
+        let join = HashJoinExecBuilder::new(left, right, on, JoinType::Inner)
+            .with_partition_mode(PartitionMode::Partitioned)
+            .build_exec()
+            .unwrap();
+        let output = Arc::new(StageOutputExec::new(join));
+        let network: Plan = Arc::new(NetworkCoalesceExec::try_new(output, 2, 1).unwrap());
+        Distributed::from_root(Arc::new(CoalescePartitionsExec::new(network)))
+    };
+    for right in [&[(0, 0)][..], &[(0, 0), (1, 1)], &[(1, 1), (0, 0)]] {
+        verify(&joined(right), layout).unwrap();
+    }
+    for wrong in [&[(1, 1)][..], &[(0, 1), (1, 0)], &[(0, 1)], &[(1, 0), (1, 1)]] {
+        let error = verify(&joined(wrong), layout).expect_err("rows lie by other columns");
+        assert!(error.message().contains("lie by other columns"), "{error}");
+    }
 }
 
 #[test]
