@@ -107,24 +107,23 @@ fn is_read(plan: &Arc<dyn ExecutionPlan>, id: u64) -> Result<bool> {
 /// The keys of the probe side whose hash tells the partition that a row is joined in, all of
 /// them or those that rows are placed by; nothing when no hash of keys tells it.
 fn route(join: &HashJoinExec) -> Option<Vec<Expr>> {
-    let on_probe = || join.on().iter().map(|(_, probe)| Arc::clone(probe));
-    match (join.left().output_partitioning(), join.right().output_partitioning()) {
-        (Partitioning::Hash(left_keys, left), Partitioning::Hash(keys, right)) => {
-            if left != right {
-                return None;
-            }
-            if keys.iter().all(|key| on_probe().any(|on| on.eq(key))) {
-                return Some(keys.clone());
-            }
-            // By columns that are equal to the keys.
-            (keys.len() == join.on().len() && left_keys.len() == keys.len())
-                .then(|| on_probe().collect())
+    let on_probe = || join.on().iter().map(|(_, probe)| probe);
+    let (left, right) = (join.left().output_partitioning(), join.right().output_partitioning());
+    let keys = match (left, right) {
+        (Partitioning::Hash(_, left), Partitioning::Hash(keys, right)) if left == right => keys,
+        _ if left.partition_count() == 1 && right.partition_count() == 1 => {
+            return Some(on_probe().cloned().collect());
         }
-        (left, right) if left.partition_count() == 1 && right.partition_count() == 1 => {
-            Some(on_probe().collect())
-        }
-        _ => None,
+        _ => return None,
+    };
+    if keys.len() == 1 && join.on().len() == 1 {
+        return Some(on_probe().cloned().collect());
     }
+    // A column that is equal to a key has the same hash.
+    let equal = join.right().equivalence_properties().eq_group();
+    let normal = |key: &Expr| equal.normalize_expr(Arc::clone(key));
+    let key_of = |key: &Expr| on_probe().find(|on| normal(on) == normal(key)).cloned();
+    keys.iter().map(key_of).collect()
 }
 
 /// True for a partitioned join of DataFusion that would look for the filter of a row by the hash
