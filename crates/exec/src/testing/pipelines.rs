@@ -342,11 +342,11 @@ async fn groups_beyond_the_memory_limit_are_counted_all_the_same() {
     // Grouped by the distribution key there is one stage, by others two. Text beside two other
     // keys is grouped on vectors only because a scan gives it.
     for (groups, kept) in [
-        ("SELECT id, count(*) AS c, sum(d) AS n, avg(e) AS a FROM r GROUP BY id", "avg(a), sum(n)"),
-        ("SELECT ts, s, count(*) AS c, min(f) AS n FROM r GROUP BY ts, s", "min(s), sum(n)"),
+        ("SELECT id, count(*) AS c, sum(d) AS n, avg(e) AS a FROM r GROUP BY id", "min(a), sum(n)"),
+        ("SELECT ts, s, count(*) AS c, min(t) AS n FROM r GROUP BY ts, s", "count(s), max(n)"),
         (
             "SELECT id, ts, s, count(f) AS c, max(k) AS n FROM r GROUP BY id, ts, s",
-            "max(s), max(n)",
+            "count(s), max(n)",
         ),
     ] {
         let sql = format!("SELECT count(*), sum(c), {kept} FROM ({groups})");
