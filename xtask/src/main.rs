@@ -52,9 +52,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The checkout, whatever directory the command was called in.
+/// The checkout, whatever directory the command was called in. `cargo run` names it, also where
+/// checkouts share their built files; what was known when this was built counts without cargo.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = named.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = Path::new(&here);
     here.parent().unwrap_or(here).to_path_buf()
 }
 
