@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::types::{Date32Type, Decimal128Type, Int32Type, Int64Type};
 use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, StringViewArray};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::Schema;
 use base::SqlType;
 use base::ids::ColumnId;
@@ -131,9 +132,21 @@ fn integers() {
                 black_box(selection);
             }
         });
+        let some = [2, 5, 10].map(|out| {
+            let rows = 0..columns[column][0].rows();
+            let bits: BooleanBuffer = rows.map(|row| row * 7 % 101 >= 101 / out).collect();
+            let live = Selection::from_bits(&bits);
+            let time = time_of(|| {
+                for block in &columns[column] {
+                    drop(black_box(block.decode_selected(&live).expect("rows")));
+                }
+            });
+            format!("1 of {out} left out {:.0}", rate(ROWS, time))
+        });
         println!(
-            "  {sql_type}: decode {:.0}, filter {:.0} M values/s",
+            "  {sql_type}: decode {:.0}, {}, filter {:.0} M values/s",
             rate(ROWS, decode),
+            some.join(", "),
             rate(ROWS, filter)
         );
     }

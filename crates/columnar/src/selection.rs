@@ -12,6 +12,10 @@ use crate::VECTOR_ROWS;
 const VECTOR_WORDS: usize = VECTOR_ROWS / 64;
 /// Of 64 rows fewer than so many are picked one by one.
 const SPARSE_MAX: u32 = 16;
+/// From so many selected rows of 64 on, the runs between the others are copied.
+const DENSE_MIN: u32 = 44;
+/// Values that are copied at once.
+const COPIED: usize = 16;
 
 /// Rows of one block, numbered from 0, that are still selected.
 ///
@@ -186,6 +190,7 @@ impl Selection {
                     kept[n..n + 64].copy_from_slice(values);
                     n += 64;
                 }
+                (DENSE_MIN.., Some(values)) => n = copy_runs(!*word, values, kept, n),
                 (SPARSE_MAX.., Some(values)) => {
                     // Each value is stored and the next one lies over it unless it is kept: which
                     // rows are selected is not to be predicted.
@@ -244,6 +249,35 @@ impl Selection {
         {
             *last &= u64::MAX >> (64 - self.rows % 64);
         }
+    }
+}
+
+/// Copies the values between those of `gaps` to `kept` from `n` on; gives where they end.
+#[inline]
+fn copy_runs<T: Copy>(
+    mut gaps: u64,
+    values: &[T; 64],
+    kept: &mut [T; VECTOR_ROWS],
+    mut n: usize,
+) -> usize {
+    let mut from = 0;
+    loop {
+        let to = gaps.trailing_zeros() as usize;
+        while from < to {
+            // More than the run has, which costs less than to look: what comes next lies over it.
+            let (some, len) = (values.get(from..from + COPIED), (to - from).min(COPIED));
+            match (some, kept.get_mut(n..n + COPIED)) {
+                (Some(some), Some(kept)) => kept.copy_from_slice(some),
+                _ => kept[n..n + len].copy_from_slice(&values[from..from + len]),
+            }
+            n += len;
+            from += len;
+        }
+        if to == 64 {
+            return n;
+        }
+        from = to + 1;
+        gaps &= gaps - 1;
     }
 }
 

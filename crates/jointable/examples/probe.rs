@@ -57,17 +57,26 @@ fn measure(name: &str, build: &[i64], probe: &[i64]) {
         }
     }
     let probed = cpu_ns(clock) - started;
+    let started = cpu_ns(clock);
+    let mut kept = 0;
+    for batch in &probe_batches {
+        kept += table.contains(batch).unwrap().count_set_bits();
+    }
+    let tested = cpu_ns(clock) - started;
     println!(
-        "{name:28} {:7} build {:6.1} ns/row  probe {:6.1} ns/row  {found} pairs  {} MB",
+        "{name:28} {:7} build {:6.1} ns/row  probe {:6.1} ns/row  {found} pairs  test {:6.1} \
+         ns/row  {kept} rows  {} MB",
         table.kind(),
         built as f64 / rows as f64,
         probed as f64 / probe.len() as f64,
+        tested as f64 / probe.len() as f64,
         table.bytes() >> 20,
     );
 }
 
 fn main() {
-    for (build_rows, probe_rows) in [(1_500_000, 6_000_000), (15_000_000, 6_000_000)] {
+    let sizes = [(28_000, 6_000_000), (1_500_000, 6_000_000), (15_000_000, 6_000_000)];
+    for (build_rows, probe_rows) in sizes {
         let order = shuffled(build_rows);
         let by = |scale: i64| order.iter().map(|key| key * scale).collect::<Vec<_>>();
         let pick = shuffled(probe_rows);
@@ -79,6 +88,8 @@ fn main() {
         measure("dense, all match", &by(1), &probe(1, 1));
         measure("dense, a tenth matches", &by(1), &probe(1, 10));
         measure("1 in 16, all match", &by(16), &probe(16, 1));
+        measure("1 in 200, all match", &by(200), &probe(200, 1));
+        measure("1 in 200, a tenth matches", &by(200), &probe(200, 10));
         measure("sparse, all match", &by(1_000_000_007), &probe(1_000_000_007, 1));
         measure("sparse, a tenth matches", &by(1_000_000_007), &probe(1_000_000_007, 10));
         let twice = |scale: i64| order.iter().map(|key| key / 2 * scale).collect::<Vec<_>>();

@@ -16,7 +16,10 @@ use crate::yielding::yield_now;
 /// Range of words per row up to which an array of rows is smaller than a hash table.
 const DIRECT_RANGE_PER_ROW: usize = 4;
 /// The same for a bitset.
-const RANK_RANGE_PER_ROW: usize = 64;
+const RANK_RANGE_PER_ROW: usize = 128;
+/// The same while the bitset stays in the cache: a bit is found faster than a key.
+const CACHED_RANK_RANGE_PER_ROW: usize = 1_024;
+const CACHED_RANK_RANGE_MAX: usize = 1 << 24;
 /// Ranges that stay in the cache whatever the number of rows.
 const DIRECT_RANGE_MIN: usize = 1 << 12;
 const RANK_RANGE_MIN: usize = 1 << 18;
@@ -62,7 +65,7 @@ impl Plan {
                 let range = usize::try_from(range).unwrap_or(usize::MAX);
                 if range <= (rows * DIRECT_RANGE_PER_ROW).max(DIRECT_RANGE_MIN) {
                     Form::Direct { packing, range }
-                } else if range <= (rows * RANK_RANGE_PER_ROW).max(RANK_RANGE_MIN) {
+                } else if range <= rank_range_max(rows) {
                     Form::Rank { packing, range }
                 } else if packing.bits() <= u64::BITS {
                     Form::Hash64(packing)
@@ -116,6 +119,12 @@ impl Plan {
         };
         Ok(JoinTable::new(index, lists, rows))
     }
+}
+
+/// The largest range for which a bitset of `rows` keys is better than a hash table.
+fn rank_range_max(rows: usize) -> usize {
+    let cached = (rows * CACHED_RANK_RANGE_PER_ROW).min(CACHED_RANK_RANGE_MAX);
+    (rows * RANK_RANGE_PER_ROW).max(cached).max(RANK_RANGE_MIN)
 }
 
 fn rows_of(batches: &[Vec<ArrayRef>]) -> usize {

@@ -34,6 +34,11 @@ impl RankSet {
         range.div_ceil(BLOCK_WORDS as usize) * size_of::<u64>()
     }
 
+    /// 0 unless `word` is a key.
+    pub(crate) fn bit(&self, word: usize) -> u32 {
+        self.blocks[word / BLOCK_WORDS as usize] as u32 & bit_of(word as u64)
+    }
+
     /// The number of the key `word`; [`NO_ROW`] when it is none.
     pub(crate) fn rank(&self, word: u64) -> u32 {
         rank_in(self.blocks[(word / BLOCK_WORDS) as usize], word)

@@ -13,6 +13,7 @@
 
 mod build;
 mod bytes;
+mod contains;
 mod direct;
 mod hashed;
 mod keyed;

@@ -163,16 +163,6 @@ impl JoinTable {
         Ok(())
     }
 
-    /// Which rows of a batch of keys have a match.
-    ///
-    /// # Errors
-    /// As [`JoinTable::lookup`].
-    pub fn contains(&self, keys: &[ArrayRef]) -> Result<BooleanBuffer, ArrowError> {
-        let mut matches = Matches::default();
-        self.lookup(keys, &mut matches)?;
-        Ok(matches.matched())
-    }
-
     /// Appends pairs to `pairs` from `cursor` on, until there are `limit` of them or the batch
     /// ends; true when it has ended. With `outer` a probe row without a match stands alone.
     pub fn pairs(

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use datafusion::common::{JoinType, Result, internal_err};
-use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::BaselineMetrics;
-use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
+use datafusion::physical_plan::sorts::streaming_merge::{SortedSpillFile, StreamingMergeBuilder};
 use datafusion::physical_plan::spill::get_record_batch_memory_size;
 use futures::StreamExt;
 use jointable::{JoinTable, yield_now};
@@ -57,7 +57,9 @@ enum Sink<'a> {
 struct Runs {
     manager: SpillManager,
     current: Option<Writer>,
-    files: Vec<Arc<dyn SpillFile>>,
+    /// Bytes of the largest batch of the current run.
+    largest: usize,
+    files: Vec<SortedSpillFile>,
 }
 
 impl Runs {
@@ -67,12 +69,15 @@ impl Runs {
             place => place.insert(writer(&self.manager)?),
         };
         current(Some(batch))?;
+        self.largest = self.largest.max(get_record_batch_memory_size(batch));
         Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
         if let Some(mut current) = self.current.take() {
-            self.files.extend(current(None)?);
+            let max_record_batch_memory = std::mem::take(&mut self.largest);
+            let sorted = |file| SortedSpillFile { file, max_record_batch_memory };
+            self.files.extend(current(None)?.map(sorted));
         }
         Ok(())
     }
@@ -138,7 +143,7 @@ impl Grace {
         };
         let spill = self.metrics.spill.clone();
         let manager = manager(&self.context, spill, &self.shape.schema);
-        let mut sink = Sink::Runs(Runs { manager, current: None, files: Vec::new() });
+        let mut sink = Sink::Runs(Runs { manager, current: None, largest: 0, files: Vec::new() });
         while let Some(pair) = pairs.pop() {
             self.join_pair(pair, &mut pairs, &mut sink).await?;
             sink.end_run()?;
@@ -149,18 +154,15 @@ impl Grace {
         }
     }
 
-    /// Gives what the runs hold in order.
+    /// Gives what the runs hold in order, merging as many at once as memory is there for.
     async fn merge(&self, runs: Runs, ordering: &LexOrdering, out: &mut Out) -> Result<()> {
-        let mut streams = Vec::with_capacity(runs.files.len());
-        for file in runs.files {
-            streams.push(runs.manager.read_spill_as_stream_unbuffered(file, None)?);
-        }
-        if streams.is_empty() {
+        if runs.files.is_empty() {
             return Ok(());
         }
         let unseen = datafusion::physical_plan::metrics::ExecutionPlanMetricsSet::new();
         let mut merged = StreamingMergeBuilder::new()
-            .with_streams(streams)
+            .with_sorted_spill_files(runs.files)
+            .with_spill_manager(runs.manager)
             .with_schema(Arc::clone(&self.shape.schema))
             .with_expressions(ordering)
             .with_metrics(BaselineMetrics::new(&unseen, 0))

@@ -310,35 +310,40 @@ async fn one_key_that_does_not_fit_is_joined_in_passes() {
 #[tokio::test]
 async fn keeps_the_order_of_the_probe_side() {
     let numbers: Vec<_> = (0..2_000).map(|n| Some(n % 197)).collect();
-    let build: Vec<_> = (0..300).map(|n| Some(n / 2)).collect();
-    for join_type in [JoinType::Inner, JoinType::Right, JoinType::RightSemi, JoinType::RightAnti] {
-        let (schema, left) = batches(&[Kind::Int], &build, 50);
-        let (_, right) = batches(&[Kind::Int], &numbers, 50);
-        let sort = PhysicalSortExpr::new_default(Arc::new(Column::new("v", 1)));
-        let source = MemorySourceConfig::try_new(&[right], Arc::clone(&schema), None)
-            .unwrap()
-            .try_with_sort_information(vec![LexOrdering::new(vec![sort]).unwrap()])
-            .unwrap();
-        let right = datafusion::datasource::source::DataSourceExec::from_data_source(source);
-        let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("k0", 0));
-        let on = vec![(Arc::clone(&key), key)];
-        let plan: Arc<dyn ExecutionPlan> =
-            HashJoinExecBuilder::new(memory(&schema, left, 1), right, on, join_type)
-                .with_partition_mode(PartitionMode::CollectLeft)
-                .build_exec()
+    let build: Vec<_> = (0..6_000).map(|n| Some(n % 150)).collect();
+    for memory_bytes in [None, Some(64 << 10)] {
+        for join_type in
+            [JoinType::Inner, JoinType::Right, JoinType::RightSemi, JoinType::RightAnti]
+        {
+            let (schema, left) = batches(&[Kind::Int], &build, 50);
+            let (_, right) = batches(&[Kind::Int], &numbers, 50);
+            let sort = PhysicalSortExpr::new_default(Arc::new(Column::new("v", 1)));
+            let source = MemorySourceConfig::try_new(&[right], Arc::clone(&schema), None)
+                .unwrap()
+                .try_with_sort_information(vec![LexOrdering::new(vec![sort]).unwrap()])
                 .unwrap();
-        let join = replaced(&plan);
-        let context = context(None, 64);
-        let mut last = -1;
-        for batch in collect_partitioned(Arc::clone(&join), context).await.unwrap().remove(0) {
-            let values = batch.column(batch.num_columns() - 1);
-            let values = values.as_any().downcast_ref::<Int64Array>().unwrap();
-            for value in values.values() {
-                assert!(*value >= last, "{join_type}: {value} after {last}");
-                last = *value;
+            let right = datafusion::datasource::source::DataSourceExec::from_data_source(source);
+            let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("k0", 0));
+            let on = vec![(Arc::clone(&key), key)];
+            let plan: Arc<dyn ExecutionPlan> =
+                HashJoinExecBuilder::new(memory(&schema, left, 1), right, on, join_type)
+                    .with_partition_mode(PartitionMode::CollectLeft)
+                    .build_exec()
+                    .unwrap();
+            let join = replaced(&plan);
+            let context = context(memory_bytes, 64);
+            let mut last = -1;
+            for batch in collect_partitioned(Arc::clone(&join), context).await.unwrap().remove(0) {
+                let values = batch.column(batch.num_columns() - 1);
+                let values = values.as_any().downcast_ref::<Int64Array>().unwrap();
+                for value in values.values() {
+                    assert!(*value >= last, "{join_type}: {value} after {last}");
+                    last = *value;
+                }
             }
+            assert!(last > 0, "{join_type}");
+            assert_eq!(memory_bytes.is_some(), spilled(&join) > 0);
         }
-        assert!(last > 0, "{join_type}");
     }
 }
 
