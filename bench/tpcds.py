@@ -51,7 +51,7 @@ for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fet
 
 
 # How many units of its last digit a quotient may be off, one unless it is summed or multiplied.
-CUT_OFF = {58: 300, 61: 100, 66: 20, 83: 400}
+CUT_OFF = {58: 300, 61: 100, 66: 20, 83: 100}
 
 
 def schema(table):

@@ -21,7 +21,7 @@ import duckdb  # noqa: E402
 
 from conftest import PROGRAM, Server  # noqa: E402
 from measure import cache, interleaved, report, timed, without_keys  # noqa: E402
-from test_tpch import TABLES, assert_same, exact_averages  # noqa: E402
+from test_tpch import TABLES, assert_same, exact_decimals  # noqa: E402
 
 SORTED_BY = {"lineitem": "l_shipdate", "orders": "o_orderdate", "customer": "c_custkey",
              "part": "p_partkey", "partsupp": "ps_partkey", "supplier": "s_suppkey"}
@@ -131,7 +131,7 @@ def main():
 
             def compare(name, text, rows, theirs):
                 exact = name == "ours"
-                assert_same(rows, systems["duckdb"](exact_averages(text)) if exact else theirs)
+                assert_same(rows, systems["duckdb"](exact_decimals(text)) if exact else theirs)
 
             medians = interleaved(systems, queries, options.runs, compare)
         report(medians, [name for name in systems if name != "ours"])

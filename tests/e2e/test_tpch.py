@@ -25,12 +25,27 @@ def answers(tpch_files):
                            .split(") DIST")[0] + ")")
         connection.execute(
             f"COPY {table} FROM '{tpch_files}/{table}/part-*.csv' (FORMAT csv, HEADER)")
-    return {n: connection.execute(exact_averages(query(n))).fetchall() for n in range(1, 23)}
+    return {n: connection.execute(exact_decimals(query(n))).fetchall() for n in range(1, 23)}
 
 
-def exact_averages(text):
-    """AVG of a DECIMAL(15, 2) as Redshift has it: a decimal with the digits of its argument, cut
-    off. DuckDB's is a double."""
+# Dividend and divisor of each quotient. Of sums they have a scale of four digits in Redshift.
+QUOTIENTS = (
+    ("sum(case when nation = 'BRAZIL' then volume else 0 end)", "sum(volume)"),
+    ("100.00 * sum(case when p_type like 'PROMO%' then l_extendedprice * (1 - l_discount) "
+     "else 0 end)", "sum(l_extendedprice * (1 - l_discount))"),
+    ("sum(l_extendedprice)", "7.0"),
+)
+
+
+def exact_decimals(text):
+    """AVG and quotients of decimals as Redshift has them: decimals, cut off. AVG of a
+    DECIMAL(15, 2) has the digits of its argument. DuckDB's are doubles."""
+    text = " ".join(re.sub(r"--.*", "", text).split())
+    for dividend, divisor in QUOTIENTS:
+        text = text.replace(
+            f"{dividend} / {divisor}",
+            f"(({dividend} * 100000000)::hugeint // ({divisor} * 10000)::hugeint)"
+            "::decimal(36, 0) * 0.0001")
     return re.sub(r"avg\((\w+)\)",
                   r"((sum(\1) * 100)::hugeint // count(\1))::decimal(36, 0) * 0.01", text)
 

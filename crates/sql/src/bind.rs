@@ -8,6 +8,7 @@ mod assign;
 mod calls;
 mod change;
 mod context;
+mod forms;
 mod merge;
 mod operators;
 mod output;
@@ -15,6 +16,7 @@ mod parameters;
 mod rewrite;
 mod semantics;
 mod versions;
+mod zones;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

@@ -11,6 +11,7 @@ pub(crate) mod cast;
 pub mod catalogue;
 pub(crate) mod date;
 pub(crate) mod datetime;
+pub(crate) mod decimal;
 pub(crate) mod digest;
 pub(crate) mod format;
 pub(crate) mod identity;
@@ -68,6 +69,7 @@ pub fn extensions() -> Extensions {
 fn scalar_functions() -> Vec<ScalarUDF> {
     let mut functions = cast::functions();
     functions.extend(arithmetic::functions());
+    functions.extend(decimal::functions());
     functions.extend(assign::functions());
     functions.extend(moment::functions());
     functions.extend(date::functions());

@@ -9,11 +9,11 @@ use planner::{Editor, Tree, Walk};
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TopQuantity,
-    Value,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TopQuantity, Value,
 };
 use sqlparser::tokenizer::Span;
 
+use super::forms;
 use crate::errors::walked;
 
 /// Ends the part of an internal column name that a client sees.
@@ -63,6 +63,11 @@ impl Editor for Inliner<'_> {
                 meaning = Some(expr.clone());
             }
         }
+        if let (Some(meaning), Some(selection)) = (&meaning, &mut select.selection) {
+            let mut named = Named { name: self.name, meaning, found: false };
+            selection.edit(&mut named)?;
+            self.found |= named.found;
+        }
         Ok(())
     }
 }
@@ -97,7 +102,7 @@ struct Rewriter;
 
 impl Editor for Rewriter {
     fn query(&mut self, query: &mut Query) -> Walk {
-        minus_is_except(&mut query.body);
+        forms::set_operands(&mut query.body);
         Ok(limit(query)?)
     }
 
@@ -111,25 +116,11 @@ impl Editor for Rewriter {
         {
             unqualify(name);
         }
-        Ok(())
+        Ok(forms::pivot(factor)?)
     }
 
     fn expr(&mut self, expr: &mut Expr) -> Walk {
         Ok(rewrite_one(expr)?)
-    }
-}
-
-/// MINUS is EXCEPT.
-fn minus_is_except(body: &mut SetExpr) {
-    let mut rest = vec![body];
-    while let Some(next) = rest.pop() {
-        if let SetExpr::SetOperation { op, left, right, .. } = next {
-            if *op == SetOperator::Minus {
-                *op = SetOperator::Except;
-            }
-            rest.push(left);
-            rest.push(right);
-        }
     }
 }
 
@@ -159,11 +150,11 @@ fn limit(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-fn number(text: &str) -> Expr {
+pub(super) fn number(text: &str) -> Expr {
     Expr::Value(Value::Number(text.to_owned(), false).into())
 }
 
-fn text(text: &str) -> Expr {
+pub(super) fn text(text: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.to_owned()).into())
 }
 
@@ -216,8 +207,9 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     {
         return Err(Error::unsupported("GROUP BY … WITH is not supported"));
     }
+    forms::outer_marks(select)?;
     name_items(&mut select.projection);
-    Ok(())
+    forms::exists_within(&mut select.projection)
 }
 
 /// Rewrites one expression, not those within it.
@@ -236,6 +228,12 @@ fn rewrite_one(expr: &mut Expr) -> Result<()> {
             if let Some(made) = super::calls::rewrite(function)? {
                 *expr = made;
             }
+            if let Expr::Function(function) = expr {
+                forms::tell_casts_apart(function)?;
+            }
+        }
+        Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::InSubquery { .. } => {
+            forms::compared_with_query(expr);
         }
         Expr::Convert { data_type: Some(data_type), expr: inner, target_before_value, .. }
             if *target_before_value =>

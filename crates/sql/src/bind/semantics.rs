@@ -8,17 +8,17 @@ use base::{Result, SqlType};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::{count, max};
-use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
+    AggregateUDF, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, Union,
     WindowFunctionDefinition, lit,
 };
 
-use crate::bind::BinderOptions;
 use crate::bind::context::written_type;
-use crate::functions::{aggregate, assign, cast};
+use crate::bind::{BinderOptions, zones};
+use crate::functions::{aggregate, assign, cast, decimal};
 
 type Planned<T> = datafusion::common::Result<T>;
 
@@ -91,6 +91,20 @@ fn one(
             Some(to) => Transformed::yes(convert(*expr, to, schema, true, options)?),
             None => Transformed::no(Expr::TryCast(TryCast { expr, field })),
         },
+        Expr::BinaryExpr(binary) => {
+            arithmetic(binary, schema, options).transform_data(|expr| match expr {
+                Expr::BinaryExpr(binary) => zones::compared(binary, schema, options),
+                other => Ok(Transformed::no(other)),
+            })?
+        }
+        Expr::Between(between) => moments_between(between, schema, options)?,
+        Expr::ScalarFunction(call) if call.func.name() == assign::AS_WRITTEN => {
+            match call.args.into_iter().next() {
+                Some(arg) => Transformed::yes(arg),
+                None => return datafusion::common::internal_err!("a value is missing"),
+            }
+        }
+        Expr::ScalarFunction(call) => zones::call(call, schema, options)?,
         Expr::AggregateFunction(mut call) if takes_fraction(call.func.name()) => {
             for arg in &mut call.params.args {
                 float_literal(arg);
@@ -120,6 +134,61 @@ fn one(
         }
         other => Transformed::no(other),
     })
+}
+
+/// BETWEEN of moments; see [`zones::compared`].
+fn moments_between(
+    between: Between,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Planned<Transformed<Expr>> {
+    let of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
+    let value = of(&between.expr);
+    let (from_low, from_high) = (of(&between.low), of(&between.high));
+    let low = zones::beside(*between.low, &from_low, &value, options)?;
+    let high = zones::beside(*between.high, &from_high, &value, options)?;
+    let transformed = low.transformed || high.transformed;
+    let (low, high) = (Box::new(low.data), Box::new(high.data));
+    let between = Expr::Between(Between { low, high, ..between });
+    Ok(if transformed { Transformed::yes(between) } else { Transformed::no(between) })
+}
+
+/// Arithmetic of a decimal and another exact number: what whole numbers count as, and the digits
+/// of a quotient.
+fn arithmetic(binary: BinaryExpr, schema: &DFSchema, options: &BinderOptions) -> Transformed<Expr> {
+    let op = binary.op;
+    let is_arithmetic = matches!(
+        op,
+        Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
+    );
+    // A type that is not known yet is no decimal.
+    let of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
+    if !is_arithmetic {
+        return Transformed::no(Expr::BinaryExpr(binary));
+    }
+    let (left, right) = (of(&binary.left), of(&binary.right));
+    let decimal = |found: &DataType| matches!(found, DataType::Decimal128(..));
+    let (Some(left_exact), Some(right_exact)) = (decimal::exact(&left), decimal::exact(&right))
+    else {
+        return Transformed::no(Expr::BinaryExpr(binary));
+    };
+    if !decimal(&left) && !decimal(&right) {
+        return Transformed::no(Expr::BinaryExpr(binary));
+    }
+    if op == Operator::Divide
+        && let Some(divide) = options.registry.scalar(decimal::DIVIDE)
+    {
+        let args = vec![*binary.left, *binary.right];
+        return Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(divide, args)));
+    }
+    let counted = |expr: Box<Expr>, from: &DataType, to: DataType| {
+        if *from == to { expr } else { Box::new(Expr::Cast(Cast::new(expr, to))) }
+    };
+    Transformed::yes(Expr::BinaryExpr(BinaryExpr {
+        left: counted(binary.left, &left, left_exact),
+        op,
+        right: counted(binary.right, &right, right_exact),
+    }))
 }
 
 /// The function that sums up arguments of their types, where it is another than the one named.
@@ -190,8 +259,10 @@ pub(crate) fn convert(
     options: &BinderOptions,
 ) -> Planned<Expr> {
     let from = expr.get_type(schema)?;
+    let (expr, from) = zones::before_cast(expr, from, to, options);
+    let zone = zones::name(options);
     if lenient {
-        return Ok(cast::call(cast::Mode::Try, expr, to, ""));
+        return Ok(cast::call(cast::Mode::Try, expr, to, "", zone));
     }
     if plain(&from, to) {
         return Ok(if from == to.arrow() && SqlType::of_arrow(&from) == to {
@@ -201,7 +272,7 @@ pub(crate) fn convert(
             Expr::Cast(Cast::new(Box::new(expr), to.arrow()))
         });
     }
-    let call = cast::call(cast::Mode::Explicit, expr, to, "");
+    let call = cast::call(cast::Mode::Explicit, expr, to, "", zone);
     // A literal has no length; the call keeps it until the result columns are described.
     if SqlType::of_arrow(&to.arrow()) == to { folded(call, options) } else { Ok(call) }
 }
@@ -254,11 +325,12 @@ pub(crate) fn assign(
     if from == DataType::Null {
         return Ok(Expr::Literal(ScalarValue::try_from(&to.arrow())?, None));
     }
+    let (expr, from) = zones::before_cast(expr, from, to, options);
     if from == to.arrow() && SqlType::of_arrow(&from) == to && !to.arrow().is_string() {
         return Ok(expr);
     }
     if plain(&from, to) {
         return Ok(Expr::Cast(Cast::new(Box::new(expr), to.arrow())));
     }
-    folded(cast::call(cast::Mode::Assign, expr, to, column), options)
+    folded(cast::call(cast::Mode::Assign, expr, to, column, zones::name(options)), options)
 }

@@ -146,7 +146,47 @@ impl ScalarUDFImpl for SingleRow {
     }
 }
 
+/// The name of a function around a value, by which its text tells it from others.
+pub(crate) const AS_WRITTEN: &str = "as_written";
+
+/// `as_written(value, 'text')`: the value. Stands around the arguments of aggregates with casts
+/// while a query is planned, because DataFusion leaves casts out of names.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AsWritten {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for AsWritten {
+    fn name(&self) -> &'static str {
+        AS_WRITTEN
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Planned<DataType> {
+        Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Planned<FieldRef> {
+        match args.arg_fields.first() {
+            Some(field) => Ok(Arc::clone(field)),
+            None => Ok(Arc::new(Field::new("", DataType::Null, true))),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Planned<ColumnarValue> {
+        Ok(args.args.into_iter().next().unwrap_or(ColumnarValue::Scalar(ScalarValue::Null)))
+    }
+}
+
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    vec![NOT_NULL.as_ref().clone(), SINGLE_ROW.as_ref().clone()]
+    let as_written = AsWritten { signature: Signature::any(2, Volatility::Immutable) };
+    vec![
+        NOT_NULL.as_ref().clone(),
+        SINGLE_ROW.as_ref().clone(),
+        ScalarUDF::new_from_impl(as_written),
+    ]
 }

@@ -51,26 +51,28 @@ static TRY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Mode::Try));
 static ASSIGN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Mode::Assign));
 
 fn function(mode: Mode) -> Arc<ScalarUDF> {
-    let signature = Signature::any(3, Volatility::Immutable);
+    let signature = Signature::variadic_any(Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(CastFunction { mode, signature }))
 }
 
-/// `redshift_cast(value, 'type', 'column')`: the type as JSON, the column for errors.
+/// `redshift_cast(value, 'type', 'column' [, 'zone'])`: the type as JSON, the column for errors,
+/// the session's time zone where it is not UTC.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CastFunction {
     mode: Mode,
     signature: Signature,
 }
 
-/// A cast as a call.
-pub(crate) fn call(mode: Mode, value: Expr, to: SqlType, column: &str) -> Expr {
+/// A cast as a call; `zone` is the session's where it is not UTC.
+pub(crate) fn call(mode: Mode, value: Expr, to: SqlType, column: &str, zone: Option<&str>) -> Expr {
     let function = match mode {
         Mode::Explicit => &EXPLICIT,
         Mode::Try => &TRY,
         Mode::Assign => &ASSIGN,
     };
     let text = |text: String| Expr::Literal(ScalarValue::Utf8(Some(text)), None);
-    let args = vec![value, text(type_text(to)), text(column.to_owned())];
+    let mut args = vec![value, text(type_text(to)), text(column.to_owned())];
+    args.extend(zone.map(|zone| text(zone.to_owned())));
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args))
 }
 
@@ -146,14 +148,17 @@ impl ScalarUDFImpl for CastFunction {
             }
             _ => SqlType::of_arrow(args.return_field.data_type()),
         };
-        let zone = args.config_options.execution.time_zone.as_deref().unwrap_or(UTC);
-        let zone = zone.parse().unwrap_or(Tz::UTC);
-        let column = match args.args.get(2) {
-            Some(ColumnarValue::Scalar(value)) => {
-                value.try_as_str().flatten().unwrap_or_default().to_owned()
-            }
-            _ => String::new(),
+        let text = |n: usize| match args.args.get(n) {
+            Some(ColumnarValue::Scalar(value)) => value.try_as_str().flatten().unwrap_or_default(),
+            _ => "",
         };
+        let zone = match text(3) {
+            "" => Tz::UTC,
+            name => name.parse().map_err(|_| {
+                external(Error::internal(format!("time zone \"{name}\" is not known")))
+            })?,
+        };
+        let column = text(2).to_owned();
         let rules = Rules { to, mode: self.mode, zone, column: &column };
         match args.args.first() {
             Some(ColumnarValue::Array(array)) => {

@@ -73,6 +73,12 @@ fn part(text: &str) -> Result<Part> {
     })
 }
 
+/// True for parts of a day or more, which are counted on the calendar.
+pub(crate) fn counts_days(name: &str) -> bool {
+    let Ok(part) = part(name) else { return false };
+    months(part).is_some() || micros(part).is_some_and(|each| each >= DAY_US)
+}
+
 /// Months that a part counts in; `None` for a part of fixed length.
 fn months(part: Part) -> Option<i64> {
     Some(match part {

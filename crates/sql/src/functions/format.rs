@@ -1,9 +1,12 @@
 //! Templates of TO_CHAR, TO_DATE, TO_TIMESTAMP and TO_NUMBER: `YYYY-MM-DD HH24:MI:SS`, `999D99`.
 
 use base::{Result, error};
-use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, Offset, Timelike};
+use chrono_tz::Tz;
 
 use super::datetime::{self, DAY_US};
+
+type TzOffset = <Tz as chrono::TimeZone>::Offset;
 
 /// The patterns of a template for dates, the longer first where one begins another.
 const PATTERNS: &[&str] = &[
@@ -96,8 +99,8 @@ fn cased(word: &str, written: &str, width: usize, fill: bool) -> String {
     if fill { format!("{text:<width$}") } else { text }
 }
 
-/// A date and time by a template; `zone` and `offset` fill TZ and OF.
-pub(crate) fn print(at: NaiveDateTime, template: &str, zone: &str) -> String {
+/// A local date and time by a template; `zone` fills TZ and OF.
+pub(crate) fn print(at: NaiveDateTime, template: &str, zone: &TzOffset) -> String {
     let mut out = String::new();
     for piece in pieces(template) {
         match piece {
@@ -125,7 +128,13 @@ fn ordinal_of(digits: &str) -> &'static str {
     }
 }
 
-fn print_field(at: NaiveDateTime, name: &str, written: &str, fill: bool, zone: &str) -> String {
+fn print_field(
+    at: NaiveDateTime,
+    name: &str,
+    written: &str,
+    fill: bool,
+    zone: &TzOffset,
+) -> String {
     let number = |n: i64, width: usize| {
         if fill { format!("{n:0width$}") } else { n.to_string() }
     };
@@ -181,13 +190,10 @@ fn print_field(at: NaiveDateTime, name: &str, written: &str, fill: bool, zone: &
         "IW" => number(i64::from(at.iso_week().week()), 2),
         "J" => (i64::from(datetime::days(at.date())) + 2_440_588).to_string(),
         "TZ" => {
-            if written.starts_with('t') {
-                zone.to_lowercase()
-            } else {
-                zone.to_owned()
-            }
+            let zone = zone.to_string();
+            if written.starts_with('t') { zone.to_lowercase() } else { zone }
         }
-        _ => "+00".to_owned(),
+        _ => datetime::print_offset(zone.fix().local_minus_utc()),
     }
 }
 
@@ -627,7 +633,8 @@ mod tests {
             ("\"at\" HH24", "at 23"),
             ("YYYY-MM-DD HH24:MI:SS.MS TZ", "2009-12-31 23:15:59.123 UTC"),
         ] {
-            assert_eq!(print(at, template, "UTC"), expected, "{template}");
+            let zone = chrono::TimeZone::offset_from_utc_datetime(&Tz::UTC, &at);
+            assert_eq!(print(at, template, &zone), expected, "{template}");
         }
         let (us, _) = read("31 Dec 2009 11:15 pm", "DD Mon YYYY HH12:MI am", true).unwrap();
         assert_eq!(datetime::print_timestamp(us), "2009-12-31 23:15:00");

@@ -10,6 +10,8 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, PrimitiveArray, S
 use arrow_schema::{DataType, TimeUnit};
 use base::types::UTC;
 use base::{Result, error};
+use chrono::{Offset, TimeZone};
+use chrono_tz::Tz;
 use datafusion::arrow::compute::cast;
 use datafusion::logical_expr::{ScalarUDF, Signature, TypeSignature, Volatility};
 
@@ -24,7 +26,17 @@ fn failed(e: arrow_schema::ArrowError) -> base::Error {
     crate::error_from_datafusion(e.into(), "")
 }
 
-/// `to_char(moment or number, template)`.
+/// The zone named by an argument, the same for all rows; UTC without one.
+fn zone_of(args: &[ArrayRef], n: usize) -> Result<Tz> {
+    if args.len() <= n {
+        return Ok(Tz::UTC);
+    }
+    let names = coerced(args, n, &DataType::Utf8View)?;
+    let name = names.as_string_view().iter().flatten().next().unwrap_or(UTC).to_owned();
+    name.parse().map_err(|_| error!(InvalidParameterValue, "time zone \"{name}\" not recognized"))
+}
+
+/// `to_char(moment or number, template [, zone])`.
 fn to_char(args: &[ArrayRef]) -> Result<ArrayRef> {
     let templates = coerced(args, 1, &DataType::Utf8View)?;
     let templates = templates.as_string_view();
@@ -32,11 +44,14 @@ fn to_char(args: &[ArrayRef]) -> Result<ArrayRef> {
     let shown: StringViewArray = match array.data_type() {
         DataType::Date32 | DataType::Timestamp(..) => {
             let at = cast(array, &TIMESTAMP).map_err(failed)?;
+            let zone = zone_of(args, 2)?;
             let rows = at.as_primitive::<TimestampMicrosecondType>().iter().zip(templates);
             rows.map(|pair| match pair {
-                (Some(us), Some(template)) => {
-                    datetime::datetime_of(us).map(|at| format::print(at, template, UTC))
-                }
+                (Some(us), Some(template)) => datetime::datetime_of(us).map(|at| {
+                    let offset = zone.offset_from_utc_datetime(&at);
+                    let local = at + offset.fix();
+                    format::print(local, template, &offset)
+                }),
                 _ => None,
             })
             .collect()
@@ -207,7 +222,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     let date = |_: &[DataType]| Ok(DataType::Date32);
     let stamp = |_: &[DataType]| Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())));
     vec![
-        Kernel::udf("to_char", any(2), text, to_char),
+        Kernel::udf("to_char", templated(), text, to_char),
         Kernel::udf("to_date", templated(), date, to_date),
         Kernel::udf("to_timestamp", templated(), stamp, to_timestamp),
         Kernel::udf("to_number_text", any(2), text, number_text),
