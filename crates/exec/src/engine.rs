@@ -29,6 +29,7 @@ use crate::local;
 use crate::memory::Memory;
 use crate::node::{self, Node};
 use crate::order;
+use crate::outer::OuterJoins;
 use crate::predicates::PredicateColumns;
 use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
@@ -334,7 +335,8 @@ impl Inner {
             .with_physical_optimizer_rules(settings::physical_rules())
             .with_default_features()
             .with_analyzer_rule(Arc::new(SingleRow))
-            .with_optimizer_rule(Arc::new(NestDistinct));
+            .with_optimizer_rule(Arc::new(NestDistinct))
+            .with_optimizer_rule(Arc::new(OuterJoins));
         Ok(settings::register_functions(builder, &self.extensions).build())
     }
 

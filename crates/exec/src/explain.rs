@@ -33,7 +33,7 @@ use crate::leaf::{self, LeafKind, SourceExec};
 use crate::local;
 use crate::names;
 use crate::order;
-use crate::pipeline::{self, PipelineExec};
+use crate::pipeline::{self, PipelineExec, RollupExec};
 use crate::query::Executable;
 use crate::scan::SegmentScanExec;
 use crate::settings::Settings;
@@ -408,7 +408,8 @@ fn join_name(kind: &str, join_type: JoinType, build_is_left: bool) -> String {
 /// The aggregation that a node is or stands for.
 fn aggregate(plan: &Plan) -> Option<&AggregateExec> {
     let fused = || plan.downcast_ref::<PipelineExec>().map(PipelineExec::aggregate);
-    plan.downcast_ref::<AggregateExec>().or_else(fused)
+    let sets = || plan.downcast_ref::<RollupExec>().map(RollupExec::aggregate);
+    plan.downcast_ref::<AggregateExec>().or_else(fused).or_else(sets)
 }
 
 fn child(plan: &Plan, at: usize) -> &Plan {

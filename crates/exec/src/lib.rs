@@ -26,6 +26,7 @@ mod memory;
 mod names;
 pub mod node;
 mod order;
+mod outer;
 mod parts;
 mod pipeline;
 pub mod placement;

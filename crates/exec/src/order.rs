@@ -1,6 +1,6 @@
 //! Join order: a logical rule that DataFusion lacks.
 //!
-//! Finds maximal trees of inner joins (with the semi- and anti-joins on top of them), estimates
+//! Finds maximal trees of inner joins (with the semi-, anti- and left joins among them), estimates
 //! their inputs from the catalog's statistics, lets [`joinorder`] choose the order and rebuilds
 //! the tree with the built side on the left. Other joins stay where they are and get their
 //! smaller side on the left. Runs once, after DataFusion's logical rules, which would undo it;
@@ -135,8 +135,8 @@ impl Planner<'_> {
     /// The tree of joins at the top of the plan in the cheapest order; nothing when its parts are
     /// not told apart by their columns.
     fn ordered(&self, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-        let gathered = Gathered::new(plan);
-        let Some(mut problem) = graph::Problem::new(gathered) else {
+        let problem = |opened| graph::Problem::new(Gathered::new(plan, opened));
+        let Some(mut problem) = problem(true).or_else(|| problem(false)) else {
             return Ok(None);
         };
         reduce::aggregates(&mut problem, &self.estimator);

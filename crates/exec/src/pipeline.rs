@@ -8,6 +8,7 @@ mod fuse;
 mod load;
 mod machine;
 mod output;
+mod rollup;
 mod run;
 mod spill;
 mod translate;
@@ -27,6 +28,7 @@ use datafusion::physical_plan::{
 
 use crate::distribute::Plan;
 use fuse::Fused;
+pub(crate) use rollup::RollupExec;
 
 /// The session setting that turns pipelines off.
 pub(crate) const SETTING: &str = "enable_vector_pipelines";
@@ -37,7 +39,14 @@ pub(crate) fn replace_aggregates(plan: Plan) -> Result<Plan> {
         let Some(aggregate) = node.downcast_ref::<AggregateExec>() else {
             return Ok(Transformed::no(node));
         };
-        match PipelineExec::try_new(Arc::new(aggregate.clone())) {
+        let aggregate = Arc::new(aggregate.clone());
+        if aggregate.group_expr().has_grouping_set() {
+            return Ok(match RollupExec::try_new(aggregate) {
+                Ok(rollup) => Transformed::yes(Arc::new(rollup) as Plan),
+                Err(_) => Transformed::no(node),
+            });
+        }
+        match PipelineExec::try_new(aggregate) {
             Ok(pipeline) => Ok(Transformed::yes(Arc::new(pipeline) as Plan)),
             Err(_) => Ok(Transformed::no(node)),
         }
@@ -49,8 +58,12 @@ pub(crate) fn replace_aggregates(plan: Plan) -> Result<Plan> {
 pub(crate) fn describe(plan: &Plan, lines: &mut Vec<String>) {
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         let line = displayed(aggregate);
-        lines.push(match fuse::fuse(aggregate) {
-            Ok(fused) => format!("{line}: {}", fused.summary()),
+        let summary = match aggregate.group_expr().has_grouping_set() {
+            true => RollupExec::try_new(Arc::new(aggregate.clone())).map(|rollup| rollup.summary()),
+            false => fuse::fuse(aggregate).map(|fused| fused.summary()),
+        };
+        lines.push(match summary {
+            Ok(summary) => format!("{line}: {summary}"),
             Err(reason) => format!("{line}: not fused, {reason}"),
         });
     }

@@ -56,7 +56,7 @@ impl Model {
     pub(crate) fn width(&self, set: RelationSet) -> f64 {
         set.iter()
             .map(|at| &self.relations[at])
-            .filter(|node| node.reducer.is_none() || set.len() == 1)
+            .filter(|node| node.reducer.as_ref().is_none_or(|of| of.extends) || set.len() == 1)
             .map(|node| node.width)
             .sum()
     }

@@ -29,8 +29,8 @@ pub struct Relation {
     /// Bytes of a row in memory.
     pub width: f64,
     pub placement: Placement,
-    /// Set for a relation that only keeps or drops rows of others: the inner side of a semi- or
-    /// anti-join.
+    /// Set for a relation that only keeps, drops or extends rows of others: the inner side of a
+    /// semi-, anti- or outer join.
     pub reducer: Option<Reducer>,
 }
 
@@ -62,15 +62,17 @@ pub struct Predicate {
     pub selectivity: f64,
 }
 
-/// How a relation keeps or drops rows of others.
+/// How a relation keeps or drops rows of others, or adds to them.
 #[derive(Clone, Debug)]
 pub struct Reducer {
     /// The relations whose rows it tests: at least one, none of them a reducer.
     pub requires: RelationSet,
     /// Pairs of equal columns: of a relation in `requires`, of the reducer.
     pub keys: Vec<(usize, usize)>,
-    /// The part of the rows that it keeps.
+    /// The part of the rows that it keeps; the rows for each of them, where it extends them.
     pub kept: f64,
+    /// Every row stays, and gets the columns of this relation: the inner side of an outer join.
+    pub extends: bool,
 }
 
 impl Graph {

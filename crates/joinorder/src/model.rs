@@ -34,6 +34,7 @@ pub(crate) struct Test {
     /// Pairs of the caller's columns, and the classes of each.
     pub(crate) keys: Vec<Key>,
     pub(crate) kept: f64,
+    pub(crate) extends: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +119,7 @@ impl Model {
         model
     }
 
-    /// The relations that give columns.
+    /// The relations that are joined by inner joins.
     pub(crate) fn plain(&self) -> RelationSet {
         (0..self.relations.len()).filter(|at| self.relations[*at].reducer.is_none()).collect()
     }
@@ -238,7 +239,8 @@ fn nodes(graph: &Graph, order: &[usize], rank: &[usize], class_of: &[usize]) -> 
                     classes: (class_of[columns.0], class_of[columns.1]),
                 })
                 .collect(),
-            kept: part(reducer.kept),
+            kept: if reducer.extends { count(reducer.kept) } else { part(reducer.kept) },
+            extends: reducer.extends,
         });
         let place = match relation.placement {
             Placement::Anywhere => Place::Anywhere,

@@ -107,7 +107,7 @@ fn graph(shape: Shape, count: usize, seed: u64) -> Graph {
     graph
 }
 
-/// Adds a semi-join that tests one or two relations.
+/// Adds semi- or outer joins with one or two relations.
 fn reduced(mut graph: Graph, seed: u64) -> Graph {
     let mut draws = Draws(seed ^ 0x5eed);
     let plain = graph.relations.len();
@@ -121,13 +121,14 @@ fn reduced(mut graph: Graph, seed: u64) -> Graph {
         graph.columns.push(Column { relation: first, distinct: draws.size(1e5) });
         graph.columns.push(Column { relation: reducer, distinct: draws.size(1e5) });
         let keys = vec![(graph.columns.len() - 2, graph.columns.len() - 1)];
+        let extends = draws.next() < 0.5;
         graph.relations.push(Relation {
             label: format!("s{reducer}"),
             rows: draws.size(1e6),
             unfiltered: 0.0,
             width: 8.0,
             placement: Placement::Hash(graph.columns.len() - 1),
-            reducer: Some(Reducer { requires, keys, kept: draws.next() }),
+            reducer: Some(Reducer { requires, keys, kept: draws.next(), extends }),
         });
     }
     graph

@@ -26,6 +26,8 @@ use crate::provider::SegmentTable;
 const UNKNOWN_ROWS: f64 = 10_000.0;
 /// Distinct values of a column of which nothing is known, as a part of the rows.
 const UNKNOWN_DISTINCT: f64 = 0.1;
+/// The least part of the rows' number that a key's values are.
+const KEY_LEAST: f64 = 0.9;
 /// What a join's further conditions keep when nothing is known of them.
 pub(super) const JOIN_FILTER: f64 = 0.3;
 /// The part of its rows that a table at least loses by a test against another.
@@ -53,6 +55,17 @@ pub(super) struct Estimate {
     pub(super) unfiltered: f64,
     pub(super) columns: Vec<ColumnEstimate>,
     pub(super) spread: Spread,
+    /// What the rows of one table were filtered by, whether or not the columns are still there.
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A condition on one column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition {
+    /// Values of the column before.
+    pub(super) values: f64,
+    /// The part of the rows that the condition keeps.
+    pub(super) kept: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +124,32 @@ impl Estimate {
                 .map_or(Spread::Anywhere, Spread::Hash),
             spread => spread,
         };
-        Estimate { rows: self.rows, unfiltered: self.unfiltered, columns, spread }
+        Estimate { columns, spread, ..self.clone() }
+    }
+
+    /// The values of a column among which those of `other`, a column that it is compared with,
+    /// are found.
+    ///
+    /// A dimension of time goes far beyond the days of the facts, and nobody asks for days
+    /// without facts. Where the values of `other` lie in a small range of a key's, only the
+    /// key's values in that range count. A condition on a column with fewer values than such
+    /// ranges fit beside each other (a month of the year) keeps as many of the range as of
+    /// the whole; one with more values (a year) moves along with the key and is met by values in
+    /// the range.
+    pub(super) fn met_domain(&self, column: &ColumnEstimate, other: &ColumnEstimate) -> f64 {
+        let is_key = column.domain >= KEY_LEAST * self.unfiltered;
+        let (true, Some((low, high)), Some((from, to))) = (is_key, column.bounds, other.bounds)
+        else {
+            return column.domain;
+        };
+        let inside = (to.min(high) - from.max(low)) / (high - low);
+        // Also false for keys of a single value.
+        if !(inside > 0.0 && inside < 1.0) {
+            return column.domain;
+        }
+        let along = self.conditions.iter().filter(|one| one.values * inside >= 1.0);
+        let kept: f64 = along.map(|one| one.kept).product();
+        (column.domain * kept.max(inside)).max(1.0)
     }
 
     /// What is known of an expression over the output.
@@ -165,7 +203,8 @@ impl Estimator {
     fn of_union(&self, union: &Union) -> Estimate {
         let mut inputs = union.inputs.iter().map(|input| self.of_plan(input));
         let (columns, spread) = (Vec::new(), Spread::Anywhere);
-        let nothing = Estimate { rows: 0.0, unfiltered: 0.0, columns, spread };
+        let nothing =
+            Estimate { rows: 0.0, unfiltered: 0.0, columns, spread, conditions: Vec::new() };
         let first = inputs.next().unwrap_or(nothing);
         let whole = inputs.fold(first, |mut whole, input| {
             whole.rows += input.rows;
@@ -177,7 +216,7 @@ impl Estimator {
             }
             whole
         });
-        Estimate { spread: Spread::Anywhere, ..whole }
+        Estimate { spread: Spread::Anywhere, conditions: Vec::new(), ..whole }
     }
 
     fn of_node(&self, plan: &LogicalPlan) -> Estimate {
@@ -300,6 +339,7 @@ impl Estimator {
         let domains: f64 = domains.map(|column| column.domain).product();
         groups.unfiltered = domains.min(input.unfiltered).max(rows);
         groups.rows = rows;
+        groups.conditions.clear();
         groups
     }
 
@@ -343,7 +383,7 @@ impl Estimator {
         let mut columns: Vec<_> = left.columns.into_iter().chain(right.columns).collect();
         columns.iter_mut().for_each(|column| column.values = None);
         let rows = rows.max(1.0);
-        Estimate { rows, unfiltered: unfiltered.max(rows), columns, spread }
+        Estimate { rows, unfiltered: unfiltered.max(rows), columns, spread, conditions: Vec::new() }
     }
 }
 
@@ -352,8 +392,9 @@ impl Estimator {
 /// than one in the combinations that exist.
 fn equal(join: &Join, left: &Estimate, right: &Estimate) -> f64 {
     let keys = join.on.iter().map(|(l, r)| {
-        let l = left.of(l, join.left.schema()).domain.max(1.0);
-        (l, right.of(r, join.right.schema()).domain.max(1.0))
+        let l = left.of(l, join.left.schema());
+        let r = right.of(r, join.right.schema());
+        (left.met_domain(&l, &r).max(1.0), right.met_domain(&r, &l).max(1.0))
     });
     let keys: Vec<(f64, f64)> = keys.collect();
     let mut parts: Vec<f64> = keys.iter().map(|(l, r)| 1.0 / l.max(*r)).collect();
@@ -401,7 +442,8 @@ fn unknown(plan: &LogicalPlan) -> Estimate {
     let fields = plan.schema().fields().iter();
     let columns = fields.map(|field| unknown_column(UNKNOWN_ROWS, type_width(field.data_type())));
     let (rows, spread) = (UNKNOWN_ROWS, Spread::Anywhere);
-    Estimate { rows, unfiltered: rows, columns: columns.collect(), spread }
+    let columns = columns.collect();
+    Estimate { rows, unfiltered: rows, columns, spread, conditions: Vec::new() }
 }
 
 fn unknown_column(rows: f64, width: f64) -> ColumnEstimate {
@@ -494,7 +536,8 @@ pub(super) fn of_provider(provider: Option<&dyn TableProvider>, schema: &SchemaR
         refine(&mut columns, table, rows);
     }
     let spread = provider.map_or(Spread::Anywhere, spread_of);
-    Estimate { rows: rows.max(1.0), unfiltered: rows.max(1.0), columns, spread }
+    let rows = rows.max(1.0);
+    Estimate { rows, unfiltered: rows, columns, spread, conditions: Vec::new() }
 }
 
 /// Adds what ANALYZE found and what keys declare to what segments tell.

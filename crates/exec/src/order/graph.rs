@@ -1,6 +1,6 @@
 //! The numbers of a tree of joins: what [`joinorder`] is asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_schema::DataType;
@@ -26,7 +26,9 @@ pub(super) struct Problem {
     pub(super) predicates: Vec<(RelationSet, Expr)>,
     /// Conditions over no input.
     pub(super) constants: Vec<Expr>,
-    /// What semi- and anti-joins test, by their inner sides.
+    /// Conditions over columns that outer joins add: they hold on rows of the whole.
+    pub(super) late: Vec<Expr>,
+    /// What semi-, anti- and outer joins compare, by their inner sides.
     tests: Vec<Option<Tested>>,
 }
 
@@ -41,7 +43,7 @@ struct Tested {
 impl Problem {
     /// Nothing when there are too many inputs, or columns that are not told apart.
     pub(super) fn new(gathered: Gathered) -> Option<Problem> {
-        let Gathered { leaves, pairs, conditions } = gathered;
+        let Gathered { leaves, pairs, conditions, .. } = gathered;
         let count = leaves.len();
         if !(2..=joinorder::RELATIONS_MAX).contains(&count) {
             return None;
@@ -53,12 +55,16 @@ impl Problem {
             equalities: Vec::new(),
             predicates: Vec::new(),
             constants: Vec::new(),
+            late: Vec::new(),
             tests: vec![None; count],
         };
         let mut local: Vec<Vec<Expr>> = vec![Vec::new(); count];
         let equal = |(left, right): (Expr, Expr)| {
             Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)))
         };
+        let (late, conditions) = conditions.into_iter().partition(|one| owners.is_late(one));
+        problem.late = late;
+        let conditions: Vec<Expr> = conditions;
         for condition in pairs.into_iter().map(equal).chain(conditions) {
             let used = owners.of(&condition)?;
             match (used.lowest(), used.len()) {
@@ -180,13 +186,13 @@ impl Problem {
             placement: placements[at],
             reducer: self.reducer(at, &estimates),
         };
-        let column = |(leaf, expr): &(usize, Expr)| joinorder::Column {
-            relation: *leaf,
-            distinct: estimates[*leaf].of(expr, self.leaves[*leaf].plan.schema()).domain,
+        let column = |at: usize| joinorder::Column {
+            relation: self.columns[at].0,
+            distinct: self.domain(at, &estimates),
         };
         Graph {
             relations: (0..self.leaves.len()).map(relation).collect(),
-            columns: self.columns.iter().map(column).collect(),
+            columns: (0..self.columns.len()).map(column).collect(),
             equalities: self.equalities.clone(),
             predicates: self
                 .predicates
@@ -197,6 +203,24 @@ impl Problem {
                 })
                 .collect(),
         }
+    }
+
+    /// The values of a column that those which it is compared with are found among.
+    fn domain(&self, at: usize, estimates: &[Estimate]) -> f64 {
+        let of = |at: usize| {
+            let (leaf, expr) = &self.columns[at];
+            estimates[*leaf].of(expr, self.leaves[*leaf].plan.schema())
+        };
+        let partner = |(a, b): &(usize, usize)| match at {
+            _ if *a == at => Some(*b),
+            _ if *b == at => Some(*a),
+            _ => None,
+        };
+        let (own, whole) = (of(at), &estimates[self.columns[at].0]);
+        let met = self.equalities.iter().filter_map(partner);
+        met.map(|other| whole.met_domain(&own, &of(other)))
+            .max_by(f64::total_cmp)
+            .unwrap_or(own.domain)
     }
 
     fn placement(&mut self, at: usize, estimate: &Estimate) -> Placement {
@@ -215,17 +239,22 @@ impl Problem {
         let Tested { requires, keys } = self.tests[at].clone()?;
         let join = self.leaves[at].test.as_ref()?;
         let outer = requires.lowest()?;
+        let of = |column: usize| {
+            let (leaf, expr) = &self.columns[column];
+            estimates[*leaf].of(expr, self.leaves[*leaf].plan.schema())
+        };
+        if join.join_type == JoinType::Left {
+            let parts = keys.iter().map(|(l, r)| of(*l).domain.max(of(*r).domain).max(1.0).recip());
+            let kept = (estimates[at].rows * parts.product::<f64>()).max(1.0);
+            return Some(Reducer { requires, keys, kept, extends: true });
+        }
         let mut kept = if keys.is_empty() { 0.5 } else { 1.0 };
         for (outer, inner) in &keys {
-            let of = |column: usize| {
-                let (leaf, expr) = &self.columns[column];
-                estimates[*leaf].of(expr, self.leaves[*leaf].plan.schema())
-            };
             kept = f64::min(kept, of(*inner).distinct / of(*outer).domain.max(1.0));
         }
         let kept = estimate::kept(kept, join.filter.is_some(), estimates[outer].rows);
         let kept = if join.join_type == JoinType::LeftAnti { 1.0 - kept } else { kept };
-        Some(Reducer { requires, keys, kept })
+        Some(Reducer { requires, keys, kept, extends: false })
     }
 
     /// What a condition over several inputs keeps of their pairs.
@@ -240,7 +269,8 @@ impl Problem {
             return estimate::JOIN_FILTER;
         }
         let rows = used.iter().map(|leaf| estimates[leaf].rows).product();
-        let all = Estimate { rows, unfiltered: rows, columns, spread: Spread::Anywhere };
+        let (spread, conditions) = (Spread::Anywhere, Vec::new());
+        let all = Estimate { rows, unfiltered: rows, columns, spread, conditions };
         selectivity::selectivity(expr, &all, &schema)
     }
 }
@@ -252,15 +282,18 @@ fn label(plan: &LogicalPlan) -> String {
 }
 
 /// Which input a column comes from.
+#[derive(Default)]
 struct Owners {
     by_column: HashMap<Column, usize>,
+    /// The columns that outer joins add.
+    added: HashSet<Column>,
     schemas: Vec<(usize, Arc<DFSchema>)>,
 }
 
 impl Owners {
     /// Nothing when two inputs have columns of one name.
     fn new(leaves: &[Leaf]) -> Option<Owners> {
-        let mut owners = Owners { by_column: HashMap::new(), schemas: Vec::new() };
+        let mut owners = Owners::default();
         for (at, leaf) in leaves.iter().enumerate().filter(|(_, leaf)| leaf.test.is_none()) {
             for column in leaf.plan.schema().columns() {
                 if owners.by_column.insert(column, at).is_some() {
@@ -269,7 +302,26 @@ impl Owners {
             }
             owners.schemas.push((at, Arc::clone(leaf.plan.schema())));
         }
+        for leaf in leaves.iter().filter(|leaf| leaf.extends()) {
+            for column in leaf.plan.schema().columns() {
+                if owners.by_column.contains_key(&column) || !owners.added.insert(column) {
+                    return None;
+                }
+            }
+        }
         Some(owners)
+    }
+
+    /// True for a condition that needs columns of outer joins, and does not connect two inputs,
+    /// which might have to be crossed without it.
+    fn is_late(&self, condition: &Expr) -> bool {
+        let used = condition.column_refs();
+        let (added, others): (Vec<&Column>, Vec<&Column>) =
+            used.into_iter().partition(|column| self.added.contains(*column));
+        let owners = others.into_iter().map(|column| self.owner(column));
+        let owners = owners.collect::<Option<Vec<_>>>();
+        let owners = owners.map(|all| all.into_iter().fold(RelationSet::EMPTY, RelationSet::union));
+        !added.is_empty() && owners.is_some_and(|of| of.len() <= 1)
     }
 
     /// The inputs that an expression needs; nothing for a column that none or several have.

@@ -28,10 +28,12 @@ impl<'a> Rebuild<'a> {
 
     /// The whole plan, with the columns of `schema`.
     pub(super) fn plan(&self, schema: DFSchemaRef) -> Result<LogicalPlan> {
-        let needed: Needed = schema.columns().into_iter().collect();
+        let mut needed: Needed = schema.columns().into_iter().collect();
+        let late = &self.problem.late;
+        needed.extend(late.iter().flat_map(Expr::column_refs).cloned());
         let mut plan = self.tree(&self.order.tree, &needed)?;
-        if let Some(constant) = conjunction(self.problem.constants.iter().cloned()) {
-            plan = LogicalPlan::Filter(Filter::try_new(constant, Arc::new(plan))?);
+        if let Some(last) = conjunction(self.problem.constants.iter().chain(late).cloned()) {
+            plan = LogicalPlan::Filter(Filter::try_new(last, Arc::new(plan))?);
         }
         if plan.schema() == &schema {
             return Ok(plan);
@@ -72,7 +74,7 @@ impl<'a> Rebuild<'a> {
         pruned(joined, needed)
     }
 
-    /// A semi- or anti-join with the rows that it tests.
+    /// A semi-, anti- or left join with the rows that it tests or extends.
     fn test(
         &self,
         test: &Join,
@@ -86,7 +88,13 @@ impl<'a> Rebuild<'a> {
         let used = outer_keys.chain(test.filter.as_ref());
         below.extend(used.flat_map(Expr::column_refs).cloned());
         let outer = Arc::new(self.tree(outer, &below)?);
-        let inner = Arc::new(self.problem.leaves[relation].plan.clone());
+        let leaf = &self.problem.leaves[relation];
+        let mut inner = leaf.plan.clone();
+        if leaf.extends() {
+            let keys = test.on.iter().flat_map(|(_, inner)| inner.column_refs());
+            inner = pruned(inner, &below.iter().chain(keys).cloned().collect())?;
+        }
+        let inner = Arc::new(inner);
         let (left, right, on, join_type) = if inner_is_built {
             let on = test.on.iter().cloned().map(|(outer, inner)| (inner, outer)).collect();
             (inner, outer, on, test.join_type.swap())

@@ -9,7 +9,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 
-use super::estimate::{Estimate, position};
+use super::estimate::{Condition, Estimate, position};
 
 /// What a condition keeps of which nothing is known.
 const UNKNOWN: f64 = 0.2;
@@ -49,6 +49,8 @@ pub(super) fn filter<'e>(
     let mut ranges: BTreeMap<usize, Range> = BTreeMap::new();
     let mut kept = 1.0;
     let mut fixed: Vec<(usize, f64)> = Vec::new();
+    // Conditions on one column often follow from each other: the strongest counts.
+    let mut alone: BTreeMap<usize, f64> = BTreeMap::new();
     let columns = conjuncts.iter().flat_map(|conjunct| conjunct.column_refs());
     let filtered: Vec<usize> = columns.filter_map(|c| schema.maybe_index_of_column(c)).collect();
     for conjunct in conjuncts {
@@ -57,15 +59,30 @@ pub(super) fn filter<'e>(
             *known = known.and(range);
             continue;
         }
-        kept *= selectivity(conjunct, estimate, schema);
+        let part = selectivity(conjunct, estimate, schema);
         fixed.extend(values(conjunct, schema));
+        match single(conjunct, schema) {
+            Some(column) => {
+                let strongest = alone.entry(column).or_insert(1.0);
+                *strongest = strongest.min(part);
+            }
+            None => kept *= part,
+        }
     }
+    kept *= alone.values().product::<f64>();
+    let mut tested: Vec<(usize, f64)> = alone.into_iter().collect();
     let mut narrowed = Vec::new();
     for (column, range) in ranges {
         let part = covered(estimate, column, range);
         narrowed.push((column, range, part));
+        tested.push((column, part));
         kept *= part;
     }
+    let tested = tested.into_iter().filter_map(|(column, kept)| {
+        Some(Condition { values: estimate.columns.get(column)?.distinct, kept })
+    });
+    let tested: Vec<Condition> = tested.collect();
+    estimate.conditions.extend(tested);
     let rows = estimate.rows;
     estimate.thin(kept.max(1.0 / rows.max(1.0)));
     for (column, values) in fixed {
@@ -214,6 +231,13 @@ fn pattern(like: &Like, estimate: &Estimate, schema: &DFSchema) -> f64 {
         _ => PATTERN,
     };
     if like.negated { 1.0 - kept } else { kept }
+}
+
+/// The one column that a condition is about.
+fn single(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+    let used = expr.column_refs();
+    let mut places = used.into_iter().map(|column| schema.maybe_index_of_column(column));
+    places.next()?.filter(|_| places.next().is_none())
 }
 
 /// The columns that a condition holds to few values, and to how many.

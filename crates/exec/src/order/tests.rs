@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use joinorder::{Limits, Machine};
 
 use super::reorder;
+use crate::outer::OuterJoins;
 
 /// A table that knows its statistics, whether or not it has such rows.
 #[derive(Debug)]
@@ -128,6 +129,8 @@ fn warehouse() -> SessionContext {
     known(&context, "part", 200_000, &[("p_key", 200_000), ("p_size", 50), ("p_type", 150)]);
     known(&context, "nation", 25, &[("n_key", 25), ("n_region", 5), ("n_name", 25)]);
     known(&context, "region", 5, &[("r_key", 5), ("r_name", 5)]);
+    // Two centuries, of which lineitem knows 2,500 days.
+    known(&context, "days", 73_000, &[("d_key", 73_000), ("d_year", 200), ("d_month", 12)]);
     context
 }
 
@@ -173,6 +176,18 @@ async fn other_joins_keep_their_place_and_build_the_small_side() {
     assert_eq!(chosen(sql).await, "(Right region lineitem)");
     let sql = "SELECT * FROM region LEFT JOIN lineitem ON l_supp = r_key";
     assert_eq!(chosen(sql).await, "(Left region lineitem)");
+}
+
+#[tokio::test]
+async fn inner_joins_with_the_kept_side_come_before_a_left_join() {
+    let from = "lineitem LEFT JOIN orders ON l_key = o_key JOIN part ON l_part = p_key";
+    let filter = "p_type = 3 AND p_size = 4";
+    let before = chosen(&format!("SELECT l_day, o_day FROM {from} WHERE {filter}")).await;
+    assert_eq!(before, "(Left (part lineitem) orders)");
+    // A key that the left join adds has to be there first.
+    let from = "lineitem LEFT JOIN orders ON l_key = o_key JOIN part ON coalesce(o_day, 1) = p_key";
+    let after = chosen(&format!("SELECT l_day, o_day FROM {from} WHERE {filter}")).await;
+    assert!(after.starts_with("(part ") && after.contains("orders)"), "{after}");
 }
 
 #[tokio::test]
@@ -223,6 +238,13 @@ async fn filters_keep_what_statistics_say() {
         ("part WHERE p_type <> 7", 2e5 * 149.0 / 150.0),
         ("part WHERE p_type IS NULL", 1.0),
         ("part JOIN lineitem ON p_key = l_part", 6e6),
+        // Days without facts do not count; a year moves along with the days, a month does not.
+        ("days JOIN lineitem ON d_key = l_day", 6e6),
+        (
+            "(SELECT * FROM days WHERE d_year = 7) d JOIN lineitem ON d_key = l_day",
+            6e6 * 365.0 / 2_500.0,
+        ),
+        ("(SELECT * FROM days WHERE d_month = 7) d JOIN lineitem ON d_key = l_day", 6e6 / 12.0),
         ("(SELECT p_size, p_type FROM part GROUP BY p_size, p_type) g", 7_500.0),
         ("(SELECT p_key FROM part LIMIT 10) l", 10.0),
         ("(SELECT count(*) FROM part) c", 1.0),
@@ -289,7 +311,9 @@ fn statement(draws: &mut Draws) -> String {
         let columns = ["x", "y"];
         let (l, r) = (columns[draws.below(2)], columns[draws.below(2)]);
         let table = source(draws, name);
-        match draws.below(8) {
+        match draws.below(10) {
+            8 => from += &format!(" RIGHT JOIN {table} ON {other}.{l} = {name}.{r}"),
+            9 => from += &format!(" FULL JOIN {table} ON {other}.{l} = {name}.{r}"),
             0 => from += &format!(" LEFT JOIN {table} ON {other}.{l} = {name}.{r}"),
             1 => from += &format!(" CROSS JOIN {table}"),
             2 => from += &format!(" JOIN {table} ON {other}.{l} = {name}.{r} + 1"),
@@ -301,7 +325,10 @@ fn statement(draws: &mut Draws) -> String {
     }
     let (first, last) = (&names[draws.below(count)], &names[draws.below(count)]);
     for _ in 0..draws.below(4) {
-        conditions.push(match draws.below(10) {
+        conditions.push(match draws.below(13) {
+            10 => format!("{last}.x IS NULL"),
+            11 => format!("{first}.z + {last}.z > 9"),
+            12 => format!("({last}.y > 1 OR {last}.y IS NULL)"),
             0 => format!("{first}.z < {last}.z + 5"),
             1 => format!("{first}.x = {last}.y"),
             2 => format!("{first}.t = 'p'"),
@@ -363,4 +390,33 @@ async fn every_order_gives_the_same_rows() {
         changed += usize::from(plan != other);
     }
     assert!(ordered > 250 && changed > 150, "{ordered} statements, {changed} in another order");
+}
+
+#[tokio::test]
+async fn outer_joins_are_narrowed_where_nobody_sees_it() {
+    let (mut compared, mut changed, mut tested) = (0, 0, 0);
+    for seed in 0..600_u64 {
+        let plain = small(seed).state();
+        let narrowing = SessionStateBuilder::new_from_existing(plain.clone());
+        let narrowing = narrowing.with_optimizer_rule(Arc::new(OuterJoins)).build();
+        let sql = statement(&mut Draws(seed * 17 + 3));
+        let Ok(plan) = plain.create_logical_plan(&sql).await else {
+            continue;
+        };
+        let Ok(expected) = plain.optimize(&plan) else {
+            continue;
+        };
+        let found = narrowing.optimize(&plan).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let differs = expected.display_indent().to_string() != found.display_indent().to_string();
+        changed += usize::from(differs);
+        tested += usize::from(differs && found.display_indent().to_string().contains("Anti"));
+        let Ok(expected) = rows(&plain, &expected).await else {
+            continue;
+        };
+        let shown = found.display_indent().to_string();
+        let found = rows(&plain, &found).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(expected, found, "{sql}\n{shown}");
+        compared += 1;
+    }
+    assert!(compared > 350 && changed > 40 && tested > 10, "{compared}, {changed}, {tested}");
 }

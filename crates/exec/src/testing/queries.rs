@@ -30,7 +30,7 @@ pub(crate) fn warehouse() -> Vec<Rows> {
     let returned_parts: Vec<Option<i32>> =
         returned.iter().map(|_| Some(pick(30)).filter(|part| part % 7 != 0)).collect();
     let wide: Vec<i64> = maybe.iter().map(|v| i64::from(v.unwrap_or(3))).collect();
-    vec![
+    let mut tables = vec![
         (
             "orders",
             rows(&[
@@ -65,6 +65,25 @@ pub(crate) fn warehouse() -> Vec<Rows> {
             Place::Even,
         ),
         (
+            "returned",
+            rows(&[
+                ("t_key", some_ints(returned)),
+                ("t_part", some_ints(returned_parts)),
+                ("t_row", ints(0..400)),
+            ]),
+            Place::Key(0),
+        ),
+        ("maybe", rows(&[("m", some_ints(maybe)), ("w", longs(wide))]), Place::Key(0)),
+        ("none", rows(&[("z", ints([]))]), Place::Key(0)),
+    ];
+    tables.extend(places());
+    tables
+}
+
+/// What every node has.
+fn places() -> Vec<Rows> {
+    vec![
+        (
             "nation",
             rows(&[
                 ("n_key", ints(0..25)),
@@ -78,17 +97,6 @@ pub(crate) fn warehouse() -> Vec<Rows> {
             rows(&[("r_key", ints(0..5)), ("r_name", texts((0..5).map(|n| format!("r{n}"))))]),
             Place::All,
         ),
-        (
-            "returned",
-            rows(&[
-                ("t_key", some_ints(returned)),
-                ("t_part", some_ints(returned_parts)),
-                ("t_row", ints(0..400)),
-            ]),
-            Place::Key(0),
-        ),
-        ("maybe", rows(&[("m", some_ints(maybe)), ("w", longs(wide))]), Place::Key(0)),
-        ("none", rows(&[("z", ints([]))]), Place::Key(0)),
     ]
 }
 

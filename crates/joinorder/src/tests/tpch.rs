@@ -183,6 +183,7 @@ fn query_18() {
         requires: crate::RelationSet::single(1),
         keys: vec![(named.column("o_orderkey"), named.column("m_orderkey"))],
         kept: 0.2,
+        extends: false,
     });
     for nodes in [1, 2, 4] {
         let shown = named.shown(nodes);

@@ -245,7 +245,10 @@ fn aggregated(query: &Query, function: &str) -> Option<Expr> {
         return Some(Expr::Subquery(Box::new(query)));
     }
     let column = format!("value{MARK}");
-    let from = derived(query.clone(), alias_of(&format!("quantified{MARK}"), &[column.clone()]));
+    let from = derived(
+        query.clone(),
+        alias_of(&format!("quantified{MARK}"), std::slice::from_ref(&column)),
+    );
     let value = Expr::Identifier(Ident::with_quote('"', column));
     let select = select_of(vec![item(value)], from);
     Some(Expr::Subquery(Box::new(query_of(SetExpr::Select(Box::new(select))))))

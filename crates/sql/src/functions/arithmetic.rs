@@ -103,9 +103,9 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
         Kernel::udf("ceil", one(), whole_type, |args| to_whole(args, true)),
         Kernel::udf("floor", one(), whole_type, |args| to_whole(args, false)),
-        Kernel::udf(PLUS, two(), wider, |args| apply(args, numeric::add)),
-        Kernel::udf(MINUS, two(), wider, |args| apply(args, numeric::sub)),
-        Kernel::udf(TIMES, two(), wider, |args| apply(args, numeric::mul)),
+        Kernel::strict_udf(PLUS, two(), wider, |args| apply(args, numeric::add)),
+        Kernel::strict_udf(MINUS, two(), wider, |args| apply(args, numeric::sub)),
+        Kernel::strict_udf(TIMES, two(), wider, |args| apply(args, numeric::mul)),
     ]
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Kernel {
     arity: Option<Arity>,
     result: ReturnType,
     body: Body,
+    is_strict: bool,
 }
 
 impl Kernel {
@@ -38,12 +39,27 @@ impl Kernel {
         result: ReturnType,
         body: Body,
     ) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Kernel::new(name, signature, result, body))
+    }
+
+    /// As [`Kernel::udf`], for a function that gives NULL wherever an argument is NULL.
+    pub(crate) fn strict_udf(
+        name: &'static str,
+        signature: Signature,
+        result: ReturnType,
+        body: Body,
+    ) -> ScalarUDF {
+        let kernel = Kernel::new(name, signature, result, body);
+        ScalarUDF::new_from_impl(Kernel { is_strict: true, ..kernel })
+    }
+
+    fn new(name: &'static str, signature: Signature, result: ReturnType, body: Body) -> Kernel {
         let arity = Arity::of(&signature);
         let signature = match arity {
             Some(_) => Signature::variadic_any(signature.volatility),
             None => signature,
         };
-        ScalarUDF::new_from_impl(Kernel { name, signature, arity, result, body })
+        Kernel { name, signature, arity, result, body, is_strict: false }
     }
 }
 
@@ -111,6 +127,10 @@ impl ScalarUDFImpl for Kernel {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Planned<DataType> {
