@@ -14,7 +14,8 @@ use columnar::*;
 use super::rows::*;
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/segments").join(name)
+    // From the folder of the package, in which tests run.
+    PathBuf::from("../../tests/golden/segments").join(name)
 }
 
 /// Every type in every shape, with and without NULLs, two blocks.

@@ -173,8 +173,10 @@ mod tests {
         let found = divide(&[decimals(&[Some(most)], 38, 4), decimals(&[Some(most)], 38, 4)]);
         assert_eq!(found.unwrap().as_primitive::<Decimal128Type>().value(0), 10_000);
         // The scale of the quotient is smaller than that of the dividend.
-        let found = divide(&[decimals(&[Some(most)], 38, 37), decimals(&[Some(2)], 38, 0)]);
-        assert_eq!(found.unwrap().as_primitive::<Decimal128Type>().value(0), 49_999);
+        let fifth = decimals(&[Some(2 * 10_i128.pow(37))], 38, 38);
+        let found = divide(&[decimals(&[Some(most)], 38, 37), fifth]).unwrap();
+        assert_eq!(found.data_type(), &DataType::Decimal128(38, 4));
+        assert_eq!(found.as_primitive::<Decimal128Type>().value(0), 499_999);
         let found = divide(&[decimals(&[Some(most)], 38, 0), decimals(&[Some(1)], 38, 37)]);
         assert_eq!(found.unwrap_err().message(), "numeric data overflow (result precision)");
     }

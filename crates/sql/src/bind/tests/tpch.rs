@@ -127,7 +127,8 @@ fn the_tpch_queries_bind() {
     sales(&mut fake);
     goods(&mut fake);
     for n in 1..=22 {
-        let path = format!("{}/../../tests/tpch/queries/q{n:02}.sql", env!("CARGO_MANIFEST_DIR"));
+        // From the folder of the package, in which tests run.
+        let path = format!("../../tests/tpch/queries/q{n:02}.sql");
         let text = std::fs::read_to_string(&path).unwrap();
         for (statement, _) in crate::split(&text).unwrap() {
             let started = std::time::Instant::now();
