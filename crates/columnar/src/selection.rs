@@ -173,45 +173,48 @@ impl Selection {
         &self.words[from..(from + VECTOR_WORDS).min(self.words.len())]
     }
 
-    /// Puts those of `values`, the values of `vector`, whose rows are selected at the front of
-    /// `kept`; gives how many.
+    /// Moves those of `values`, the values of `vector`, whose rows are selected to the front; gives
+    /// how many.
     #[inline]
-    pub(crate) fn compress_vector<T: Copy>(
-        &self,
-        vector: usize,
-        values: &[T],
-        kept: &mut [T; VECTOR_ROWS],
-    ) -> usize {
+    pub(crate) fn compress_vector<T: Copy>(&self, vector: usize, values: &mut [T]) -> usize {
         let mut n = 0;
-        for (word, values) in self.vector_words(vector).iter().zip(values.chunks(64)) {
-            match (word.count_ones(), values.first_chunk::<64>()) {
-                (0, _) => {}
-                (64, Some(values)) => {
-                    kept[n..n + 64].copy_from_slice(values);
+        for (i, word) in self.vector_words(vector).iter().enumerate() {
+            let at = i * 64;
+            let count = word.count_ones();
+            // Read before others are written over them.
+            match values.get(at..).and_then(|rest| rest.first_chunk::<64>()).copied() {
+                _ if count == 0 => {}
+                Some(some) if count == 64 => {
+                    if n < at {
+                        values[n..n + 64].copy_from_slice(&some);
+                    }
                     n += 64;
                 }
-                (DENSE_MIN.., Some(values)) => n = copy_runs(!*word, values, kept, n),
-                (SPARSE_MAX.., Some(values)) => {
+                Some(some) if count >= DENSE_MIN => {
+                    n = copy_runs(!*word, &some, &mut values[..at + 64], n);
+                }
+                Some(some) if count >= SPARSE_MAX => {
                     // Each value is stored and the next one lies over it unless it is kept: which
                     // rows are selected is not to be predicted.
-                    for (row, value) in values.iter().enumerate() {
-                        kept[n % VECTOR_ROWS] = *value;
-                        n += (word >> row & 1) as usize;
+                    let kept = &mut values[n..at + 64];
+                    let mut len = 0;
+                    for (row, value) in some.iter().enumerate() {
+                        kept[len] = *value;
+                        len += (word >> row & 1) as usize;
                     }
+                    n += len;
                 }
                 _ => {
                     let mut word = *word;
                     while word != 0 {
-                        if let Some(value) = values.get(word.trailing_zeros() as usize) {
-                            kept[n % VECTOR_ROWS] = *value;
-                            n += 1;
-                        }
+                        values[n] = values[at + word.trailing_zeros() as usize];
+                        n += 1;
                         word &= word - 1;
                     }
                 }
             }
         }
-        n.min(VECTOR_ROWS)
+        n
     }
 
     /// Calls `row` with each selected row of `vector`, counted from the vector's first row.
@@ -254,20 +257,16 @@ impl Selection {
 
 /// Copies the values between those of `gaps` to `kept` from `n` on; gives where they end.
 #[inline]
-fn copy_runs<T: Copy>(
-    mut gaps: u64,
-    values: &[T; 64],
-    kept: &mut [T; VECTOR_ROWS],
-    mut n: usize,
-) -> usize {
+fn copy_runs<T: Copy>(mut gaps: u64, values: &[T; 64], kept: &mut [T], mut n: usize) -> usize {
     let mut from = 0;
     loop {
         let to = gaps.trailing_zeros() as usize;
         while from < to {
             // More than the run has, which costs less than to look: what comes next lies over it.
-            let (some, len) = (values.get(from..from + COPIED), (to - from).min(COPIED));
-            match (some, kept.get_mut(n..n + COPIED)) {
-                (Some(some), Some(kept)) => kept.copy_from_slice(some),
+            let len = (to - from).min(COPIED);
+            let some = values[from..].first_chunk::<COPIED>();
+            match (some, kept[n..].first_chunk_mut::<COPIED>()) {
+                (Some(some), Some(kept)) => *kept = *some,
                 _ => kept[n..n + len].copy_from_slice(&values[from..from + len]),
             }
             n += len;
@@ -311,8 +310,8 @@ mod tests {
                     let expected: Vec<i32> = expected
                         .filter(|row| selection.contains(*row as usize + VECTOR_ROWS))
                         .collect();
-                    let mut kept = [-1; VECTOR_ROWS];
-                    let n = selection.compress_vector(1, &values[..rows], &mut kept);
+                    let mut kept = values[..rows].to_vec();
+                    let n = selection.compress_vector(1, &mut kept);
                     assert_eq!(kept[..n], expected, "{rows} rows, {keep}, {skip}");
                 }
             }

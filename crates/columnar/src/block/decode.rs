@@ -52,19 +52,17 @@ impl Wanted<'_> {
                 Ok(ScalarBuffer::new(Buffer::from_vec(out), skip, wanted.len()))
             }
             Wanted::Selected(selection) => {
-                let mut out = Vec::with_capacity(selection.count());
-                let mut whole = Vec::with_capacity(VECTOR_ROWS);
-                let mut kept = [T::default(); VECTOR_ROWS];
+                // Room for a whole vector besides, before it is compressed.
+                let mut out = Vec::with_capacity(selection.count() + VECTOR_ROWS);
                 for vector in 0..rows.div_ceil(VECTOR_ROWS) {
                     let here = (rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
-                    match selection.count_vector(vector) {
-                        0 => {}
-                        n if n == here => append(vector, &mut out)?,
-                        _ => {
-                            whole.clear();
-                            append(vector, &mut whole)?;
-                            let n = selection.compress_vector(vector, &whole, &mut kept);
-                            out.extend_from_slice(&kept[..n]);
+                    let count = selection.count_vector(vector);
+                    if count > 0 {
+                        let first = out.len();
+                        append(vector, &mut out)?;
+                        if count < here {
+                            let kept = selection.compress_vector(vector, &mut out[first..]);
+                            out.truncate(first + kept);
                         }
                     }
                 }
