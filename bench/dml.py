@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import duckdb  # noqa: E402
 
 from conftest import Server  # noqa: E402
-from measure import cache, timed  # noqa: E402
+from measure import cache, processor_s, timed  # noqa: E402
 
 COLUMNS = ("k BIGINT, a INTEGER, b DECIMAL(12, 2), c VARCHAR(24), d DATE, f DOUBLE PRECISION")
 KEYS = {"base": " DISTKEY (k) SORTKEY (k)", "stage": " DISTKEY (k) SORTKEY (k)"}
@@ -34,15 +34,19 @@ SCANS = (
 CHECK = "SELECT count(*), sum(k), sum(a), sum(b), min(c), max(d) FROM {table}"
 CHANGES = {
     # Scattered over all blocks: the hardest place for 10 % of the rows.
-    "update 10 %": "UPDATE target SET a = a + 1, b = b * 2 WHERE k % 10 = 3",
-    "delete 10 %": "DELETE FROM target WHERE k % 10 = 7",
-    "merge 1 in 10": "MERGE INTO target USING stage ON target.k = stage.k "
+    "update 10 %": "UPDATE {target} SET a = a + 1, b = b * 2 WHERE k % 10 = 3",
+    "delete 10 %": "DELETE FROM {target} WHERE k % 10 = 7",
+    "merge 1 in 10": "MERGE INTO {target} USING stage ON {target}.k = stage.k "
                      "WHEN MATCHED THEN UPDATE SET a = stage.a, b = stage.b "
                      "WHEN NOT MATCHED THEN INSERT (k, a, b, c, d, f) VALUES "
                      "(stage.k, stage.a, stage.b, stage.c, stage.d, stage.f)",
 }
-LIMITS = {"change": 2.0, "scan after changes": 1.15, "scan after compaction": 1.02,
-          "scan after inserts": 1.1, "inserts a second, 1 client": 300,
+# The table that each change is made to, and the one that sees all of them in turn.
+TARGETS = {"update 10 %": "updated", "delete 10 %": "deleted", "merge 1 in 10": "merged",
+           "all": "changed"}
+LIMITS = {"change": 2.0, "scan after update": 1.15, "scan after delete": 1.15,
+          "scan after merge": 1.15, "scan after compaction": 1.02, "scan after inserts": 1.1,
+          "inserts a second, 1 client": 300,
           "inserts a second, 16 clients": 1_000}
 
 
@@ -80,23 +84,36 @@ def normal(rows):
 class System:
     """One of the two servers."""
 
-    def __init__(self, name, execute):
-        self.name, self.execute = name, execute
-        self.times = {}
+    def __init__(self, name, execute, clock=lambda: 1):
+        self.name, self.execute, self.clock = name, execute, clock
+        self.times, self.slower = {}, {}
 
     def time(self, label, text):
         seconds, _ = timed(lambda: self.execute(text))
         self.times.setdefault(label, []).append(seconds)
         return seconds
 
-    def scan(self, label, table, runs=3):
-        """The sum of the medians of the scans, the first turn not counted."""
-        total = 0
+    def scan(self, label, table, control=None, runs=5):
+        """The sum of the medians of the scans, the first turn not counted. With a control, a table
+        of the same rows that nothing was done to, its scans run turn about with these: what else
+        the machine does then slows both, and only their ratio is of interest."""
+        tables = [table] + ([control] if control else [])
+        sums = {name: [0, 0] for name in tables}
         for text in SCANS:
-            samples = [timed(lambda: self.execute(text.format(table=table)))[0]
-                       for _ in range(runs + 1)]
-            total += statistics.median(samples[1:])
-        self.times.setdefault(label, []).append(total)
+            samples = {name: [] for name in tables}
+            for _ in range(runs + 1):
+                for name in tables:
+                    used = self.clock()
+                    seconds, _ = timed(lambda: self.execute(text.format(table=name)))
+                    samples[name].append((seconds, self.clock() - used))
+            for name in tables:
+                for measure in (0, 1):
+                    sums[name][measure] += statistics.median(
+                        sample[measure] for sample in samples[name][1:])
+        self.times.setdefault(label, []).append(sums[table][0])
+        if control:
+            self.slower.setdefault(label, []).append(
+                [mine / other for mine, other in zip(sums[table], sums[control])])
 
     def median(self, label):
         return statistics.median(self.times[label])
@@ -117,29 +134,36 @@ def same_rows(systems, table, after):
     return int(answers[0][0][0])
 
 
+def copy(system, table, source):
+    """A table of the same rows, laid out afresh."""
+    system.execute(f"DROP TABLE IF EXISTS {table}")
+    keys = KEYS["base"] if system.name == "ours" else ""
+    system.execute(f"CREATE TABLE {table} ({COLUMNS}){keys}")
+    system.execute(f"INSERT INTO {table} SELECT * FROM {source}")
+
+
 def change_once(systems, ours, server, options):
-    """One run over a fresh copy of the base table."""
-    for system in systems:
-        system.execute("DROP TABLE IF EXISTS target")
-        keys = KEYS["base"] if system is ours else ""
-        system.execute(f"CREATE TABLE target ({COLUMNS}){keys}")
-        system.execute("INSERT INTO target SELECT * FROM base")
-    for system in systems:
-        system.scan("scan before", "target")
+    """One run: each change to a copy of the base table of its own, then all in turn to one."""
+    for label in (*CHANGES, "all"):
+        for system in systems:
+            copy(system, TARGETS[label], "base")
+            system.scan("scan before", TARGETS[label])
     for label, text in CHANGES.items():
         for system in systems:
-            system.time(label, text)
-        same_rows(systems, "target", label)
+            system.time(label, text.format(target=TARGETS[label]))
+        same_rows(systems, TARGETS[label], label)
         for system in systems:
-            system.scan(f"scan after {label}", "target")
+            system.scan(f"scan after {label}", TARGETS[label], "base" if system is ours else None)
+    for text in CHANGES.values():
+        for system in systems:
+            system.execute(text.format(target=TARGETS["all"]))
+    same_rows(systems, TARGETS["all"], "all in turn")
+    ours.scan("scan after all three", TARGETS["all"], "base")
     waited = wait_for_compaction(server, options.compaction_s)
-    for system in systems:
-        system.scan("scan after compaction", "target")
-    rows = same_rows(systems, "target", "compaction")
-    ours.execute("DROP TABLE IF EXISTS fresh")
-    ours.execute(f"CREATE TABLE fresh ({COLUMNS}){KEYS['base']}")
-    ours.execute("INSERT INTO fresh SELECT * FROM target")
-    ours.scan("scan of a fresh copy", "fresh")
+    for label, target in TARGETS.items():
+        rows = same_rows(systems, target, f"compaction after {label}")
+        copy(ours, "fresh", target)
+        ours.scan(f"scan after compaction, {label}", target, "fresh")
     return waited, rows
 
 
@@ -181,14 +205,15 @@ def inserts(ours, duck, server, options):
     """Trickle inserts into a table of a tenth of the rows, and what they do to its scans."""
     ours.execute(f"CREATE TABLE trickle ({COLUMNS})")
     ours.execute("INSERT INTO trickle SELECT * FROM stage")
+    ours.execute(f"CREATE TABLE calm ({COLUMNS})")
+    ours.execute("INSERT INTO calm SELECT * FROM stage")
     duck.execute(f"CREATE TABLE trickle ({COLUMNS})")
-    ours.scan("scan before inserts", "trickle", 5)
     rates = {}
     for clients in (1, 16):
         rates[f"inserts a second, {clients} client{'s' * (clients > 1)}"] = insert_rows(
             server, clients, options.inserts)
         ours.scan(f"scan after {clients * options.inserts // clients} inserts by {clients}",
-                  "trickle", 5)
+                  "trickle", "calm", 9)
     count = ours.execute("SELECT count(*) FROM trickle")[0][0]
     base = ours.execute("SELECT count(*) FROM stage")[0][0]
     assert count == base + options.inserts + options.inserts // 16 * 16, count
@@ -196,7 +221,7 @@ def inserts(ours, duck, server, options):
         f"INSERT INTO trickle VALUES ({row}, 1, 1.50, 'item', '2024-01-01', 0.5)")
         for row in range(options.inserts)])
     rates["duckdb inserts a second, 1 client"] = options.inserts / seconds
-    ours.scan("scan after inserts", "trickle", 5)
+    ours.scan("scan after inserts", "trickle", "calm", 9)
     return rates
 
 
@@ -210,16 +235,11 @@ def report(ours, duck, rates, waited, rows):
         print(f"{label:34}{mine:10.3f}" + (f"{theirs:10.3f}{mine / theirs:8.2f}" if theirs else ""))
         if label in CHANGES:
             judge(result, f"{label} / duckdb", mine / theirs, LIMITS["change"])
-    before = ours.median("scan before")
-    for label in CHANGES:
-        judge(result, f"scan after {label} / before", ours.median(f"scan after {label}") / before,
-              LIMITS["scan after changes"])
-    judge(result, "scan after compaction / before",
-          ours.median("scan after compaction") / before, LIMITS["scan after compaction"])
-    judge(result, "scan after compaction / fresh copy",
-          ours.median("scan after compaction") / ours.median("scan of a fresh copy"), None)
-    judge(result, "scan after inserts / before", ours.median("scan after inserts")
-          / ours.median("scan before inserts"), LIMITS["scan after inserts"])
+    for label, samples in ours.slower.items():
+        wall, processor = (statistics.median(sample) for sample in zip(*samples))
+        limit = next((LIMITS[kind] for kind in LIMITS if label.startswith(kind)), None)
+        judge(result, f"{label} / untouched", wall, limit)
+        judge(result, f"{label} / untouched, cpu", processor, None)
     for label, rate in rates.items():
         judge(result, label, rate, LIMITS.get(label), at_least=True)
     result["compaction waited s"] = waited
@@ -257,7 +277,7 @@ def main():
             def execute(text):
                 cursor = connection.execute(text)
                 return cursor.fetchall() if cursor.description else None
-            ours = System("ours", execute)
+            ours = System("ours", execute, lambda: processor_s(server.process.pid))
             load(ours, duck, directory)
             waited, rows = 0, 0
             for _ in range(options.runs):

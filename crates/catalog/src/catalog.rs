@@ -238,6 +238,18 @@ impl Catalog {
         garbage::remove(&*self.inner.store, paths).await
     }
 
+    /// Removes the data files of a write that failed and so is never committed: all whose paths
+    /// are `prefix`, a dash and more. Gives how many there were.
+    ///
+    /// # Errors
+    /// 58030 when the store fails.
+    pub async fn remove_written(&self, prefix: &str) -> Result<usize> {
+        self.check_open()?;
+        let paths = garbage::written_under(&*self.inner.store, prefix).await?;
+        garbage::remove(&*self.inner.store, &paths).await?;
+        Ok(paths.len())
+    }
+
     /// Commits what is queued and stops. Later commits are refused with 57P03.
     ///
     /// # Errors

@@ -64,6 +64,18 @@ pub(crate) async fn orphans(
     Ok(orphans)
 }
 
+/// The data files whose paths are `prefix`, a dash and more.
+pub(crate) async fn written_under(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>> {
+    let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let files = store.list(Some(&Path::from(folder)));
+    let paths = files.map_ok(|file| file.location.to_string());
+    let ours = paths.try_filter(|path| {
+        let rest = path.strip_prefix(prefix);
+        std::future::ready(rest.is_some_and(|rest| rest.starts_with('-')))
+    });
+    ours.try_collect().await.map_err(|error| store_error("list the data files", error))
+}
+
 /// Removes files; one that is gone already is no error.
 pub(crate) async fn remove(store: &dyn ObjectStore, paths: &[String]) -> Result<()> {
     fault::point("garbage.before_delete")?;
@@ -80,7 +92,23 @@ pub(crate) async fn remove(store: &dyn ObjectStore, paths: &[String]) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_prefix_ends_at_a_dash() {
+        let store = InMemory::new();
+        let ours = ["data/5/7-42-9-0001-0.seg", "data/5/7-42-9-compact-all-0.seg"];
+        let others = ["data/5/7-42-91-0001-0.seg", "data/6/7-42-9-0001-0.seg"];
+        for path in ours.iter().chain(&others) {
+            store.put(&Path::from(*path), "rows".into()).await.unwrap();
+        }
+        let mut found = written_under(&store, "data/5/7-42-9").await.unwrap();
+        found.sort();
+        assert_eq!(found, ours);
+        assert!(written_under(&store, "data/77/7-42-9").await.unwrap().is_empty());
+    }
 
     #[test]
     fn names_carry_their_epoch() {

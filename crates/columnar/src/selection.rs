@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use arrow_buffer::{BooleanBuffer, Buffer};
+use base::proven;
 
 use crate::VECTOR_ROWS;
 
@@ -13,9 +14,10 @@ const VECTOR_WORDS: usize = VECTOR_ROWS / 64;
 /// Of 64 rows fewer than so many are picked one by one.
 const SPARSE_MAX: u32 = 16;
 /// From so many selected rows of 64 on, the runs between the others are copied.
-const DENSE_MIN: u32 = 44;
-/// Values that are copied at once.
-const COPIED: usize = 16;
+const DENSE_MIN: u32 = 50;
+/// Values that are copied at once, and how far values lie behind where those kept of them go.
+pub(crate) const LEAD: usize = 16;
+const BEHIND: &str = "a whole chunk lies behind each row and what is kept";
 
 /// Rows of one block, numbered from 0, that are still selected.
 ///
@@ -130,6 +132,20 @@ impl Selection {
         }
     }
 
+    /// Clears the rows whose bit is set in `words`, where the bit of the first row is number
+    /// `first`; missing bits count as clear.
+    pub fn clear_bits(&mut self, words: &[u64], first: usize) {
+        let word = |at: usize| words.get(at).copied().unwrap_or(0);
+        let (start, shift) = (first / 64, first % 64);
+        for (i, kept) in self.words.iter_mut().enumerate() {
+            let mut gone = word(start + i) >> shift;
+            if shift > 0 {
+                gone |= word(start + i + 1) << (64 - shift);
+            }
+            *kept &= !gone;
+        }
+    }
+
     /// The bitmap as Arrow has it.
     pub fn to_boolean_buffer(&self) -> BooleanBuffer {
         BooleanBuffer::new(Buffer::from_vec(self.words.clone()), 0, self.rows)
@@ -173,29 +189,28 @@ impl Selection {
         &self.words[from..(from + VECTOR_WORDS).min(self.words.len())]
     }
 
-    /// Moves those of `values`, the values of `vector`, whose rows are selected to the front; gives
-    /// how many.
+    /// Moves those of the values of `vector` whose rows are selected to the front of `values`,
+    /// where they begin at [`LEAD`]; gives how many. Behind the last one is room for another
+    /// `LEAD`.
     #[inline]
     pub(crate) fn compress_vector<T: Copy>(&self, vector: usize, values: &mut [T]) -> usize {
         let mut n = 0;
         for (i, word) in self.vector_words(vector).iter().enumerate() {
-            let at = i * 64;
+            let at = LEAD + i * 64;
             let count = word.count_ones();
-            // Read before others are written over them.
-            match values.get(at..).and_then(|rest| rest.first_chunk::<64>()).copied() {
+            match values.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
                 _ if count == 0 => {}
-                Some(some) if count == 64 => {
-                    if n < at {
-                        values[n..n + 64].copy_from_slice(&some);
-                    }
+                Some(_) if count == 64 => {
+                    values.copy_within(at..at + 64, n);
                     n += 64;
                 }
-                Some(some) if count >= DENSE_MIN => {
-                    n = copy_runs(!*word, &some, &mut values[..at + 64], n);
+                Some(_) if count >= DENSE_MIN && at + 64 + LEAD <= values.len() => {
+                    n = move_runs(!*word, values, at, n);
                 }
                 Some(some) if count >= SPARSE_MAX => {
                     // Each value is stored and the next one lies over it unless it is kept: which
-                    // rows are selected is not to be predicted.
+                    // rows are selected is not to be predicted. Read before others are written.
+                    let some = *some;
                     let kept = &mut values[n..at + 64];
                     let mut len = 0;
                     for (row, value) in some.iter().enumerate() {
@@ -255,20 +270,20 @@ impl Selection {
     }
 }
 
-/// Copies the values between those of `gaps` to `kept` from `n` on; gives where they end.
+/// Moves the values of 64 rows from `at` on that lie between those of `gaps` to `n`, at least
+/// [`LEAD`] before them: what is moved beyond a run's end lies over nothing still to be read.
+/// Gives where they end.
 #[inline]
-fn copy_runs<T: Copy>(mut gaps: u64, values: &[T; 64], kept: &mut [T], mut n: usize) -> usize {
+fn move_runs<T: Copy>(mut gaps: u64, values: &mut [T], at: usize, mut n: usize) -> usize {
     let mut from = 0;
     loop {
         let to = gaps.trailing_zeros() as usize;
         while from < to {
-            // More than the run has, which costs less than to look: what comes next lies over it.
-            let len = (to - from).min(COPIED);
-            let some = values[from..].first_chunk::<COPIED>();
-            match (some, kept[n..].first_chunk_mut::<COPIED>()) {
-                (Some(some), Some(kept)) => *kept = *some,
-                _ => kept[n..n + len].copy_from_slice(&values[from..from + len]),
-            }
+            // More than the run has, which costs less than to look. Read out of the option, not
+            // with it: the copy then stays in registers.
+            let some = *proven(values[at + from..].first_chunk::<LEAD>(), BEHIND);
+            *proven(values[n..].first_chunk_mut::<LEAD>(), BEHIND) = some;
+            let len = (to - from).min(LEAD);
             n += len;
             from += len;
         }
@@ -310,7 +325,8 @@ mod tests {
                     let expected: Vec<i32> = expected
                         .filter(|row| selection.contains(*row as usize + VECTOR_ROWS))
                         .collect();
-                    let mut kept = values[..rows].to_vec();
+                    let room = [-1; LEAD];
+                    let mut kept = [&room, &values[..rows], &room].concat();
                     let n = selection.compress_vector(1, &mut kept);
                     assert_eq!(kept[..n], expected, "{rows} rows, {keep}, {skip}");
                 }

@@ -17,10 +17,10 @@ use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::TaskContext;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use roaring::RoaringBitmap;
 
 use self::clock::Clock;
 pub(crate) use self::reader::{Reads, SegmentReader, store_error};
+use crate::deletes::DeletedRows;
 
 /// Shards below this size would keep too few blocks to be of use.
 const SHARD_BYTES_MIN: usize = 16 << 20;
@@ -80,7 +80,7 @@ impl Hash for Key {
 pub(crate) enum Value {
     Footer(Arc<Footer>),
     Block(Arc<Block>),
-    Deletes(Arc<RoaringBitmap>),
+    Deletes(Arc<DeletedRows>),
 }
 
 /// A bounded cache, sharded so that slices do not wait for one another.

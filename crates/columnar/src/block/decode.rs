@@ -16,6 +16,7 @@ use super::{Block, Body};
 use crate::float::{Float, FloatBody};
 use crate::integer::{IntStream, Native};
 use crate::layout::Parsed;
+use crate::selection::LEAD;
 use crate::text::{self, TextBody};
 use crate::{Selection, VECTOR_ROWS};
 
@@ -53,17 +54,20 @@ impl Wanted<'_> {
             }
             Wanted::Selected(selection) => {
                 // Room for a whole vector besides, before it is compressed.
-                let mut out = Vec::with_capacity(selection.count() + VECTOR_ROWS);
+                let room = selection.count() + VECTOR_ROWS + 2 * LEAD;
+                let mut out = Vec::with_capacity(room);
                 for vector in 0..rows.div_ceil(VECTOR_ROWS) {
                     let here = (rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
                     let count = selection.count_vector(vector);
-                    if count > 0 {
-                        let first = out.len();
+                    if count == here {
                         append(vector, &mut out)?;
-                        if count < here {
-                            let kept = selection.compress_vector(vector, &mut out[first..]);
-                            out.truncate(first + kept);
-                        }
+                    } else if count > 0 {
+                        let first = out.len();
+                        out.resize(first + LEAD, T::default());
+                        append(vector, &mut out)?;
+                        out.resize(out.len() + LEAD, T::default());
+                        let kept = selection.compress_vector(vector, &mut out[first..]);
+                        out.truncate(first + kept);
                     }
                 }
                 Ok(ScalarBuffer::from(out))

@@ -13,10 +13,9 @@ use bytes::Bytes;
 use columnar::{Block, ColumnIndex, Footer};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use roaring::RoaringBitmap;
 
 use super::{Key, NodeStorage, Value};
-use crate::deletes;
+use crate::deletes::{self, DeletedRows};
 
 /// Ranges closer than this are read as one.
 const GAP_BYTES: u64 = 128 << 10;
@@ -44,7 +43,7 @@ pub(crate) struct SegmentReader {
     number: u32,
     source: Source,
     footer: Arc<Footer>,
-    deletes: Option<Arc<RoaringBitmap>>,
+    deletes: Option<Arc<DeletedRows>>,
 }
 
 /// A block by its column and number.
@@ -74,7 +73,7 @@ impl SegmentReader {
     }
 
     /// The rows that are gone, counted from the segment's first.
-    pub(crate) fn deletes(&self) -> Option<&Arc<RoaringBitmap>> {
+    pub(crate) fn deletes(&self) -> Option<&Arc<DeletedRows>> {
         self.deletes.as_ref()
     }
 

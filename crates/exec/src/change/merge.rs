@@ -90,10 +90,10 @@ impl MergeSpec {
         }
         let (before, _) = deletes::load(storage, segment).await?;
         if let Some(before) = before {
-            if !rows.is_disjoint(&before) {
+            if !rows.is_disjoint(before.set()) {
                 return Err(self.misled("has lost the row before", segment.number));
             }
-            rows |= &*before;
+            rows |= before.set();
         }
         let path = format!("{}-{}.del", self.prefix, segment.number);
         let all = deletes::keep(storage, &path, rows).await?;

@@ -4,14 +4,12 @@
 //! flight or held. Must not decode.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use base::ids::ColumnId;
 use base::segment::row_address;
 use columnar::{Block, BlockIndex};
 use datafusion::common::{DataFusionError, Result};
-use roaring::RoaringBitmap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::compiled::Compiled;
@@ -19,6 +17,7 @@ use super::dynamic::Dynamic;
 use super::metrics::ScanMetrics;
 use super::predicate::{ColumnPredicate, Prune, covers, holds};
 use crate::cache::{Reads, SegmentReader};
+use crate::deletes::DeletedRows;
 use crate::error::into_datafusion;
 
 /// A window ends when it holds this much.
@@ -34,7 +33,7 @@ pub(super) struct Planned {
     /// The address of its first row; those of the others follow one by one.
     pub(super) address: i64,
     /// The rows of the segment that are gone, when some of this block are.
-    pub(super) deletes: Option<Arc<RoaringBitmap>>,
+    pub(super) deletes: Option<Arc<DeletedRows>>,
     /// The predicates, by their place in the scan's, that the zone map does not settle.
     pub(super) predicates: Vec<usize>,
     /// By column of the spec; `None` when the column is absent or was not fetched.
@@ -241,10 +240,7 @@ impl Cursor {
         let (Some(deletes), Some(first)) = (self.reader.deletes(), self.firsts.get(number)) else {
             return 0;
         };
-        let (first, rows) = (u64::from(*first), self.rows(number) as u64);
-        // Positions end below 2^32, which a range of them need not.
-        let end = u32::try_from(first + rows).map_or(Bound::Unbounded, Bound::Excluded);
-        deletes.range_cardinality((Bound::Included(first as u32), end)) as usize
+        deletes.count(*first, self.rows(number) as u64)
     }
 
     /// The columns to fetch for a block.

@@ -29,8 +29,6 @@ use crate::error::into_datafusion;
 
 /// Blocks seen before the scan judges how many hold survivors.
 const LAZY_TRIAL_BLOCKS: usize = 8;
-/// Deleted rows that are taken out of their set at once.
-const DELETES_AT_ONCE: usize = 256;
 /// Reorders predicates after so many blocks.
 const REORDER_BLOCKS: usize = 16;
 
@@ -358,21 +356,7 @@ impl Planned {
     fn live(&self) -> Selection {
         let mut selection = Selection::all(self.rows);
         if let Some(deletes) = &self.deletes {
-            let mut rows = deletes.iter();
-            rows.advance_to(self.first);
-            let mut some = [0; DELETES_AT_ONCE];
-            'block: loop {
-                let some = rows.next_many(&mut some);
-                for row in some.iter().map(|row| (*row - self.first) as usize) {
-                    if row >= self.rows {
-                        break 'block;
-                    }
-                    selection.clear_row(row);
-                }
-                if some.len() < DELETES_AT_ONCE {
-                    break;
-                }
-            }
+            deletes.clear_from(self.first, &mut selection);
         }
         selection
     }

@@ -302,7 +302,7 @@ impl LeaderNode {
         let sort = !table.sort_key.columns().is_empty();
         let compact: BoxFuture<'_, Result<exec::Written>> =
             Box::pin(self.engine.compact(segments.into(), sort, &target, &query));
-        let written = compact.await?;
+        let written = self.upkeep.checked(compact.await, &target)?;
         done.segments_after = written.segments.len();
         done.rows = written.rows;
         done.bytes_after = written.segments.iter().map(|segment| segment.bytes).sum();

@@ -29,7 +29,8 @@ const INLINE_MAX: usize = 64;
 const SWEEP_TICKS: u64 = 240;
 /// A table that nobody wrote for so long is put in order down to what little is amiss.
 const CALM_US: i64 = 6_000_000;
-/// Work that takes more than a moment waits until no statement ran for so long …
+/// Work that takes more than a moment waits until no statement ran for so long, and is given up
+/// when one begins …
 const QUIET_US: i64 = 1_500_000;
 /// … but not longer than this.
 const QUIET_MAX_US: i64 = 60_000_000;
@@ -45,6 +46,13 @@ const REST_FACTOR: u32 = 3;
 const REST_MAX: Duration = Duration::from_secs(10);
 /// Vacuums, and so many analyses, that are remembered.
 const RECORDS_MAX: usize = 1_000;
+/// Files of a write that failed are removed after so long: its last writers have ended by then.
+const LEFT_BEHIND_US: i64 = 10_000_000;
+/// Writes that failed, and whose files wait to be removed; those of more are left to the next
+/// start.
+const LEFT_BEHIND_MAX: usize = 10_000;
+/// How often work that gives way looks whether a statement runs.
+const WATCH: Duration = Duration::from_millis(5);
 /// The owner of the background's locks: no session has this process id.
 const OWNER: Owner = 0;
 
@@ -76,6 +84,14 @@ struct Due {
     calm: bool,
 }
 
+impl Due {
+    /// True when reading or writing so many bytes of the table takes more than a moment, and the
+    /// table can still wait.
+    fn gives_way(self, bytes: u64) -> bool {
+        bytes > MOMENT_BYTES && base::clock::now_us() - self.since_us < QUIET_MAX_US
+    }
+}
+
 /// What the task knows.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
@@ -85,6 +101,8 @@ pub(crate) struct Upkeep {
     written: Mutex<BTreeMap<Oid, i64>>,
     records: Mutex<VecDeque<Record>>,
     analyses: Mutex<VecDeque<Analysis>>,
+    /// When writes failed, and what the paths of their files begin with.
+    left_behind: Mutex<VecDeque<(i64, String)>>,
 }
 
 impl Upkeep {
@@ -137,6 +155,29 @@ impl Upkeep {
     /// Oldest first.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.records.lock().iter().cloned().collect()
+    }
+
+    /// The outcome of a write. Of one that failed, the files that some slice had finished are
+    /// removed later.
+    pub(crate) fn checked<T, E>(
+        &self,
+        outcome: Result<T, E>,
+        target: &exec::WriteTarget,
+    ) -> Result<T, E> {
+        if outcome.is_err() {
+            let mut left_behind = self.left_behind.lock();
+            if left_behind.len() < LEFT_BEHIND_MAX {
+                left_behind.push_back((base::clock::now_us(), target.prefix.clone()));
+            }
+        }
+        outcome
+    }
+
+    /// Takes out the writes that failed long enough ago.
+    fn take_left_behind(&self, now_us: i64) -> Vec<String> {
+        let mut left_behind = self.left_behind.lock();
+        let ready = left_behind.partition_point(|(at, _)| now_us - at >= LEFT_BEHIND_US);
+        left_behind.drain(..ready).map(|(_, prefix)| prefix).collect()
     }
 
     /// A table has to wait on, counted from when it first waited.
@@ -205,8 +246,15 @@ impl LeaderNode {
         });
     }
 
-    /// Removes the files of dropped tables and replaced segments.
+    /// Removes the files of dropped tables, replaced segments and writes that failed.
     async fn collect_garbage(&self) {
+        for prefix in self.upkeep.take_left_behind(base::clock::now_us()) {
+            let remove: BoxFuture<'_, base::Result<usize>> =
+                Box::pin(self.catalog.remove_written(&prefix));
+            if let Err(error) = remove.await {
+                tracing::info!(%error, prefix, "files of a write that failed were left behind");
+            }
+        }
         let collect: BoxFuture<'_, base::Result<catalog::Collected>> =
             Box::pin(self.catalog.collect_garbage());
         match collect.await {
@@ -257,7 +305,7 @@ impl LeaderNode {
                 continue;
             }
             let started = tokio::time::Instant::now();
-            self.analyze_when_due(due.table, closing).await;
+            self.analyze_undisturbed(due, closing).await;
             if self.tidy_table(due, closing).await && !self.is_quiet() {
                 let rest = (started.elapsed() * REST_FACTOR).min(REST_MAX);
                 tokio::select! {
@@ -265,6 +313,22 @@ impl LeaderNode {
                     () = tokio::time::sleep(rest) => {}
                 }
             }
+        }
+    }
+
+    /// Analyzes a table when enough of it has changed, a large one when nobody is disturbed.
+    async fn analyze_undisturbed(&self, due: Due, closing: &CancellationToken) {
+        let segments = self.catalog.head().segments(due.table);
+        let gives_way = due.gives_way(segments.iter().map(|segment| segment.bytes).sum());
+        let cancel = closing.child_token();
+        if !gives_way || self.is_quiet() {
+            let analyze: BoxFuture<'_, ()> = Box::pin(self.analyze_when_due(due.table, &cancel));
+            self.undisturbed(gives_way, &cancel, analyze).await;
+        } else {
+            cancel.cancel();
+        }
+        if cancel.is_cancelled() && !closing.is_cancelled() {
+            self.upkeep.requeue(due);
         }
     }
 
@@ -281,9 +345,8 @@ impl LeaderNode {
         if chosen.is_empty() {
             return false;
         }
-        let waited_us = base::clock::now_us() - due.since_us;
-        let bytes: u64 = chosen.iter().map(|segment| segment.bytes).sum();
-        if bytes > MOMENT_BYTES && waited_us < QUIET_MAX_US && !self.is_quiet() {
+        let gives_way = due.gives_way(chosen.iter().map(|segment| segment.bytes).sum());
+        if gives_way && !self.is_quiet() {
             self.upkeep.requeue(due);
             return false;
         }
@@ -292,7 +355,7 @@ impl LeaderNode {
         let cancel = closing.child_token();
         let rewrite: BoxFuture<'_, base::Result<Option<Rewritten>>> =
             Box::pin(self.rewrite_segments(&table, chosen, rewriter, &cancel));
-        match rewrite.await {
+        match self.undisturbed(gives_way, &cancel, rewrite).await {
             Ok(Some(done)) => {
                 tracing::debug!(table = table.name, ?done, "a table was tidied up");
                 self.finish_record(&mut record, done);
@@ -307,11 +370,34 @@ impl LeaderNode {
             Err(error) if closing.is_cancelled() => {
                 tracing::debug!(%error, "a rewrite ended with the leader");
             }
+            Err(_) if cancel.is_cancelled() => self.upkeep.requeue(due),
             Err(error) => {
                 tracing::info!(%error, table = table.name, "a table could not be tidied up");
             }
         }
         true
+    }
+
+    /// Work to its end; where it gives way, it is cancelled as soon as a statement runs.
+    async fn undisturbed<T>(
+        &self,
+        gives_way: bool,
+        cancel: &CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        let disturbed = async {
+            while !self.sessions().iter().any(|one| one.activity.lock().running.is_some()) {
+                tokio::time::sleep(WATCH).await;
+            }
+        };
+        if gives_way {
+            tokio::select! {
+                done = &mut work => return done,
+                () = disturbed => cancel.cancel(),
+            }
+        }
+        work.await
     }
 
     /// True when no statement runs and none did a moment ago.
@@ -385,6 +471,15 @@ mod tests {
         upkeep.requeue(due[0]);
         assert_eq!(upkeep.due(i64::MAX, |_| 0), due);
         assert!(upkeep.due(i64::MAX, |_| 0).is_empty());
+    }
+
+    #[test]
+    fn large_work_gives_way_until_it_has_waited_long() {
+        let now = base::clock::now_us();
+        let due = |since_us| Due { table: Oid(1), since_us, calm: false };
+        assert!(due(now).gives_way(MOMENT_BYTES + 1));
+        assert!(!due(now).gives_way(MOMENT_BYTES));
+        assert!(!due(now - QUIET_MAX_US).gives_way(MOMENT_BYTES + 1));
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl ClientSession {
         query.retry_reads = false;
         run.planned();
         let engine = Arc::clone(&self.leader.engine);
-        let changed = engine.modify(plan, kind, &target, segments, &query).await?;
+        let changed = engine.modify(plan, kind, &target, segments, &query).await;
+        let changed = self.leader.upkeep.checked(changed, &target)?;
         self.work.wrote(files(&changed));
         Ok(changed)
     }

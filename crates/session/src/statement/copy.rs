@@ -81,6 +81,7 @@ impl ClientSession {
         };
         run.planned();
         let loaded = ingest::copy(&leader.engine, copy, &target, &load).await;
+        let loaded = leader.upkeep.checked(loaded, &target);
         let reading = Reading::of(&progress);
         let mut record = LoadRecord {
             table: table.name.clone(),

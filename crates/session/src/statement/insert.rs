@@ -228,7 +228,8 @@ impl ClientSession {
         run.planned();
         let input = exec::WriteInput::Plan(plan);
         let engine = Arc::clone(&self.leader.engine);
-        let written = engine.write(input, &target, &query).await?;
+        let written = engine.write(input, &target, &query).await;
+        let written = self.leader.upkeep.checked(written, &target)?;
         self.wrote(&written.segments);
         Ok(written)
     }

@@ -113,7 +113,8 @@ impl ClientSession {
         query.retry_reads = false;
         let input = exec::WriteInput::Plan(plan);
         let engine = Arc::clone(&self.leader.engine);
-        let written = engine.write(input, &target, &query).await?;
+        let written = engine.write(input, &target, &query).await;
+        let written = self.leader.upkeep.checked(written, &target)?;
         self.wrote(&written.segments);
         self.apply(Op::RemoveAllSegments { table: table.oid })?;
         let (table, segments) = (table.oid, written.segments);
