@@ -15,6 +15,7 @@ mod output;
 mod parameters;
 mod rewrite;
 mod semantics;
+mod using;
 mod versions;
 mod zones;
 

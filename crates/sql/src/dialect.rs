@@ -98,9 +98,13 @@ impl Dialect for RedshiftDialect {
         supports_parens_around_table_factor
     }
 
-    // `DEFAULT x NOT NULL`: NOT NULL is an attribute, never the operator of other dialects.
+    // `DEFAULT x NOT NULL`: NOT NULL is an attribute, never the operator of other dialects. And
+    // `'a' || 1 + 2` is `a3`.
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         let [first, second] = parser.peek_tokens_ref();
+        if first.token == Token::StringConcat {
+            return Some(Ok(CONCATENATION));
+        }
         let is = |token: &Token, keyword| matches!(token, Token::Word(w) if w.keyword == keyword);
         (is(&first.token, Keyword::NOT) && is(&second.token, Keyword::NULL)).then_some(Ok(0))
     }
@@ -129,6 +133,10 @@ impl Dialect for RedshiftDialect {
         Some(parser.parse_prefix().map(approximate_count))
     }
 }
+
+/// Below that of `+` and `-`, which sqlparser's dialects give 30, and above that of comparisons,
+/// 20, and of bits, 21 to 24: as PostgreSQL's "any other operator".
+const CONCATENATION: u8 = 25;
 
 /// COUNT(DISTINCT x) as its approximate form.
 fn approximate_count(expr: Expr) -> Expr {

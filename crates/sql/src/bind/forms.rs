@@ -427,11 +427,11 @@ impl Reader for Sides {
 }
 
 /// The name by which a FROM item is called.
-fn factor_name(factor: &TableFactor) -> Option<String> {
+pub(super) fn factor_name(factor: &TableFactor) -> Option<Ident> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. } => Some(alias.name.value.clone()),
-        TableFactor::Table { name, .. } => Some(name.0.last()?.as_ident()?.value.clone()),
+        | TableFactor::Derived { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident().cloned(),
         _ => None,
     }
 }
@@ -479,7 +479,8 @@ pub(super) fn outer_marks(select: &mut Select) -> Result<()> {
 fn columns_in_order(select: &mut Select) {
     let plain = |item: &TableWithJoins| {
         let name = if item.joins.is_empty() { factor_name(&item.relation) } else { None };
-        name.map(|name| ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]))
+        let quoted = |name: Ident| Ident::with_quote('"', name.value);
+        name.map(|name| ObjectName(vec![ObjectNamePart::Identifier(quoted(name))]))
     };
     let Some(tables) = select.from.iter().map(plain).collect::<Option<Vec<_>>>() else { return };
     let wildcard = |item: &SelectItem| {
@@ -528,7 +529,7 @@ fn joined(
     let mut marked = Vec::new();
     let mut chain: Option<TableWithJoins> = None;
     for item in std::mem::take(from) {
-        let name = factor_name(&item.relation);
+        let name = factor_name(&item.relation).map(|name| name.value);
         let is_marked = name.as_ref().is_some_and(|name| joins.iter().any(|join| join.0 == *name));
         if let (true, true, Some(name)) = (is_marked, item.joins.is_empty(), name) {
             marked.push((name, item.relation));

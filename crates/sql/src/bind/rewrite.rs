@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::forms;
+use super::{forms, using};
 use crate::errors::walked;
 
 /// Ends the part of an internal column name that a client sees.
@@ -103,6 +103,7 @@ struct Rewriter;
 impl Editor for Rewriter {
     fn query(&mut self, query: &mut Query) -> Walk {
         forms::set_operands(&mut query.body);
+        using::qualify_order(query)?;
         Ok(limit(query)?)
     }
 
@@ -208,6 +209,7 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
         return Err(Error::unsupported("GROUP BY … WITH is not supported"));
     }
     forms::outer_marks(select)?;
+    using::qualify(select)?;
     name_items(&mut select.projection);
     forms::exists_within(&mut select.projection)
 }
