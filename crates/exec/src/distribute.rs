@@ -35,6 +35,7 @@ use datafusion::physical_plan::{
 };
 use datafusion_distributed::{DistributedLeafExec, NetworkBoundaryExt};
 
+use crate::distribute::rows::LeaderRowsExec;
 use crate::error::from_datafusion;
 use crate::layout::Layout;
 use crate::leaf::{self, LeafKind};
@@ -53,9 +54,17 @@ impl Distributed {
         &self.root
     }
 
+    /// True when the plan runs on the leader as it is, once the rows that it asks for are there.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.root.exists(|node| Ok(node.is_network_boundary())).unwrap_or(true)
+    }
+
     /// True when no compute node takes part.
     pub(crate) fn is_leader_only(&self) -> bool {
-        !self.root.exists(|node| Ok(node.is_network_boundary())).unwrap_or(true)
+        let asks = |node: &dyn ExecutionPlan| {
+            node.downcast_ref::<LeaderRowsExec>().is_some_and(LeaderRowsExec::is_query)
+        };
+        self.is_whole() && !contains(&self.root, &asks)
     }
 
     #[cfg(test)]

@@ -21,11 +21,12 @@ use object_store::ObjectStore;
 
 use crate::admission::Admission;
 use crate::distinct::NestDistinct;
-use crate::distribute::{self, Distributed, Plan, verify};
+use crate::distribute::{self, Distributed, Plan, rows, verify};
 use crate::error::from_datafusion;
 use crate::hashjoin;
 use crate::layout::Layout;
 use crate::local;
+use crate::lone_row::LoneRow;
 use crate::memory::Memory;
 use crate::node::{self, Node};
 use crate::order;
@@ -35,6 +36,7 @@ use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
 use crate::settings::{self, Settings};
+use crate::sharing::{self, Shared};
 use crate::single_row::SingleRow;
 use crate::sweep;
 
@@ -335,6 +337,7 @@ impl Inner {
             .with_physical_optimizer_rules(settings::physical_rules())
             .with_default_features()
             .with_analyzer_rule(Arc::new(SingleRow))
+            .with_analyzer_rule(Arc::new(LoneRow))
             .with_optimizer_rule(Arc::new(NestDistinct))
             .with_optimizer_rule(Arc::new(OuterJoins));
         Ok(settings::register_functions(builder, &self.extensions).build())
@@ -347,20 +350,29 @@ impl Inner {
         state: &SessionState,
         logical: LogicalPlan,
     ) -> Result<(Plan, LogicalPlan)> {
-        let (state, machine) = (state.clone(), self.machine());
-        let config = Arc::clone(state.config_options());
         let settings = state.config().get_extension::<Settings>();
-        let vector_joins = local::is_enabled(settings.as_deref(), hashjoin::SETTING);
+        let planner = Planner {
+            state: state.clone(),
+            machine: self.machine(),
+            layout: self.layout,
+            vector_joins: local::is_enabled(settings.as_deref(), hashjoin::SETTING),
+        };
+        let state = state.clone();
         let predicates = Arc::clone(&self.predicates);
         planning(is_small(&logical), async move {
             let logical = state.optimize(&logical).map_err(from_datafusion)?;
             predicates.note(&logical);
-            let planned = order::physical(state, logical, &machine).await;
-            let (plan, ordered) = planned.map_err(from_datafusion)?;
-            let plan = distribute::fewer::without_needless_moves(plan, &config)?;
-            let publishes_at_once = |plan: &Plan| vector_joins && hashjoin::is_replaced(plan);
-            let plan = distribute::unpolled::without_blocking_filters(&plan, &publishes_at_once)?;
-            Ok((distribute::yielding(plan)?, ordered))
+            let shared = match local::is_enabled(settings.as_deref(), sharing::SETTING) {
+                true => sharing::shared(logical).map_err(from_datafusion)?,
+                false => Shared { plan: logical, parts: Vec::new() },
+            };
+            // Those after a part may be read by it.
+            for part in shared.parts.into_iter().rev() {
+                let (plan, _) = planner.physical(part.plan).await?;
+                let query = divided(&plan, planner.layout)?;
+                part.table.plan_as(rows::shared(query, Arc::clone(&part.table)));
+            }
+            planner.physical(shared.plan).await
         })
         .await
     }
@@ -375,11 +387,36 @@ impl Inner {
     }
 
     pub(crate) fn divide(&self, physical: &Plan) -> Result<Distributed> {
-        base::stack::deep(|| {
-            let divided = distribute::distribute(physical, self.layout)?;
-            verify::verify(&divided, self.layout)?;
-            Ok(divided)
-        })
+        divided(physical, self.layout)
+    }
+}
+
+fn divided(physical: &Plan, layout: Layout) -> Result<Distributed> {
+    base::stack::deep(|| {
+        let divided = distribute::distribute(physical, layout)?;
+        verify::verify(&divided, layout)?;
+        Ok(divided)
+    })
+}
+
+/// Makes the physical plans of a statement.
+struct Planner {
+    state: SessionState,
+    machine: Machine,
+    layout: Layout,
+    vector_joins: bool,
+}
+
+impl Planner {
+    /// As for one machine, and the logical plan with its joins in order.
+    async fn physical(&self, logical: LogicalPlan) -> Result<(Plan, LogicalPlan)> {
+        let planned = order::physical(self.state.clone(), logical, &self.machine).await;
+        let (plan, ordered) = planned.map_err(from_datafusion)?;
+        let config = self.state.config_options();
+        let plan = distribute::fewer::without_needless_moves(plan, config)?;
+        let publishes_at_once = |plan: &Plan| self.vector_joins && hashjoin::is_replaced(plan);
+        let plan = distribute::unpolled::without_blocking_filters(&plan, &publishes_at_once)?;
+        Ok((distribute::yielding(plan)?, ordered))
     }
 }
 

@@ -8,6 +8,7 @@ mod expression;
 mod movement;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use datafusion::common::JoinType;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -70,14 +71,15 @@ impl Executable {
     pub fn explain(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let prefix = if self.is_leader_only() { "LD" } else { "XN" };
-        let explainer = Explainer { prefix, annotate: false, joins: &self.join_rows() };
+        let explainer = Explainer { prefix, annotate: false, left: &self.left() };
         explainer.tree(self.divided.root()).print(0, &mut lines);
         shown(lines)
     }
 
-    /// The rows of joins as the order of joins was chosen by.
-    fn join_rows(&self) -> JoinRows {
-        JoinRows(RefCell::new(self.ordered.as_ref().map(order::join_rows).unwrap_or_default()))
+    /// With the rows of joins as the order of joins was chosen by.
+    fn left(&self) -> Left {
+        let joins = self.ordered.as_ref().map(order::join_rows).unwrap_or_default();
+        Left { joins: RefCell::new(joins), ..Left::default() }
     }
 
     /// As [`Executable::explain`], followed by the physical plan.
@@ -109,14 +111,19 @@ fn shown(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| names::plain(&line).into_owned()).collect()
 }
 
-/// Estimated rows of joins that are still to be shown, inputs before what joins them, by the
-/// names of the tables that are joined.
+/// What is still to be shown.
 #[derive(Default)]
-struct JoinRows(RefCell<Vec<(Vec<String>, f64)>>);
+struct Left {
+    /// Estimated rows of joins, inputs before what joins them, by the names of the tables that
+    /// are joined.
+    joins: RefCell<Vec<(Vec<String>, f64)>>,
+    /// The shared subplans that were shown already.
+    shown: RefCell<HashSet<usize>>,
+}
 
-impl JoinRows {
+impl Left {
     fn take(&self, join: &Plan) -> Option<f64> {
-        let mut left = self.0.borrow_mut();
+        let mut left = self.joins.borrow_mut();
         if left.is_empty() {
             return None;
         }
@@ -134,17 +141,27 @@ fn scanned(plan: &Plan, tables: &mut Vec<String>) {
     if let Some(scan) = original.downcast_ref::<SegmentScanExec>() {
         tables.push(scan.spec().name.clone());
     }
-    if let Some(rows) = original.downcast_ref::<LeaderRowsExec>() {
+    // The order of joins sees a shared subplan as a table without a name.
+    if let Some(rows) = original.downcast_ref::<LeaderRowsExec>()
+        && rows.shared().is_none()
+    {
         scanned(rows.plan(), tables);
     }
     plan.children().into_iter().for_each(|child| scanned(child, tables));
+}
+
+const SHARED: &str = "Shared Subplan";
+
+/// How EXPLAIN names the rows of a shared subplan.
+fn shared_title(number: usize) -> String {
+    format!("{SHARED} {number}")
 }
 
 struct Explainer<'a> {
     prefix: &'static str,
     /// Show what the nodes counted while they ran.
     annotate: bool,
-    joins: &'a JoinRows,
+    left: &'a Left,
 }
 
 impl Explainer<'_> {
@@ -229,8 +246,18 @@ impl Explainer<'_> {
         } else if let Some(source) = original.downcast_ref::<SourceExec>() {
             format!("Seq Scan on {}", source.source().name())
         } else if let Some(rows) = original.downcast_ref::<LeaderRowsExec>() {
-            let mut operator = self.operator(plan, "Leader Rows".to_owned(), details);
-            operator.children.push(Explainer { prefix: "LD", ..*self }.tree(rows.plan()));
+            if let Some(table) = rows.shared() {
+                details.push(format!("Computed once, used {} times", table.uses));
+            }
+            let title = rows.shared().map(|table| shared_title(table.number));
+            let title = title.unwrap_or_else(|| "Leader Rows".to_owned());
+            let mut operator = self.operator(plan, title, details);
+            if rows.shared().is_some_and(|table| !self.left.shown.borrow_mut().insert(table.number))
+            {
+                return operator;
+            }
+            let prefix = if rows.is_query() { "XN" } else { "LD" };
+            operator.children.push(Explainer { prefix, ..*self }.tree(rows.plan()));
             return operator;
         } else {
             match leaf::kind(original.as_ref()) {
@@ -272,7 +299,7 @@ impl Explainer<'_> {
             return None;
         };
         let mut operator = self.operator(plan, title, details);
-        if let Some(rows) = self.joins.take(plan) {
+        if let Some(rows) = self.left.take(plan) {
             operator.rows = rows;
         }
         // DataFusion builds its left input, Redshift its inner one.
@@ -348,7 +375,11 @@ impl Operator {
     /// Takes the estimates of a tree of the same shape, but for limits, which a plan that has run
     /// no longer shows.
     fn estimate(&mut self, other: &Operator) {
-        if self.title != other.title
+        if other.title.contains(SHARED) {
+            // When it ran, its rows had become part of the plan.
+            self.title.clone_from(&other.title);
+            self.details.clone_from(&other.details);
+        } else if self.title != other.title
             && let [below] = &other.children[..]
         {
             return self.estimate(below);

@@ -22,6 +22,7 @@ mod inlining;
 pub mod layout;
 pub mod leaf;
 mod local;
+mod lone_row;
 mod memory;
 mod names;
 pub mod node;
@@ -37,6 +38,7 @@ pub mod rpc;
 mod sampling;
 pub mod scan;
 pub mod settings;
+mod sharing;
 mod single_row;
 mod sweep;
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::provider::SegmentTable;
 use crate::settings::Settings;
 
 use estimate::Estimator;
+pub(crate) use estimate::{Estimate, position};
 use gather::Gathered;
 use rebuild::Rebuild;
 
@@ -60,6 +61,11 @@ pub(crate) async fn physical(
     let named = names::disjoint(plan.clone())?;
     let physical = state.query_planner().create_physical_plan(&named, &state).await?;
     Ok((physical, plan))
+}
+
+/// What is known of the rows that a plan gives.
+pub(crate) fn estimate(plan: &LogicalPlan) -> Estimate {
+    Estimator::default().of_plan(plan)
 }
 
 /// The estimated rows of a plan's joins, inputs before what joins them, each by the names of the

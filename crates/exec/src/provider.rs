@@ -280,7 +280,9 @@ impl TableProvider for SegmentTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match is_evaluable(filter) {
+        // A condition on no column stays where DataFusion finds out whether it is always true or
+        // never.
+        let support = |filter: &&Expr| match is_evaluable(filter) && filter.any_column_refs() {
             true => TableProviderFilterPushDown::Exact,
             false => TableProviderFilterPushDown::Unsupported,
         };

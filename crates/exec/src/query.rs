@@ -27,11 +27,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use url::Url;
 
+use crate::distribute::rows::SharedRows;
 use crate::distribute::{self, Distributed, Plan, rows};
 use crate::engine::Inner;
 use crate::error::{from_datafusion, into_datafusion, is_hash_join_memory, is_node_lost};
 use crate::local;
 use crate::settings::QueryHeaders;
+use crate::sharing;
 
 /// Batches that wait for a slow client, besides what operators hold.
 const OUTPUT_BATCHES: usize = 2;
@@ -49,7 +51,18 @@ pub struct QueryContext {
     pub retry_reads: bool,
 }
 
+/// The setting under which joins spill.
+pub(crate) const WITHOUT_HASH: (&str, &str) = ("datafusion.optimizer.prefer_hash_join", "false");
+/// The setting under which every subplan runs where it stands.
+pub(crate) const UNSHARED: (&str, &str) = (sharing::SETTING, "off");
+
 impl QueryContext {
+    /// Sets a setting for this query alone.
+    pub(crate) fn set(&mut self, (name, value): (&str, &str)) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     pub(crate) fn headers(&self, run: usize) -> QueryHeaders {
         QueryHeaders {
             id: format!("{}-{run}-{:x}", self.id, base::rng::u64()),
@@ -119,6 +132,7 @@ impl Executable {
             Some(self.inner.admission.enter(&self.context.cancel).await?)
         };
         let (mut again_after_loss, mut again_without_hash) = (self.context.retry_reads, true);
+        let mut again_unshared = true;
         let mut delivered = false;
         for run in 0.. {
             let error = match self.attempt(run, sender, &mut delivered).await {
@@ -138,7 +152,11 @@ impl Executable {
             } else if is_hash_join_memory(&error) && again_without_hash && self.logical.is_some() {
                 again_without_hash = false;
                 tracing::info!(query = %self.context.id, "running the query with sorted joins");
-                self.plan_again().await?;
+                self.plan_again(WITHOUT_HASH).await?;
+            } else if rows::is_too_much_shared(&error) && again_unshared && self.logical.is_some() {
+                again_unshared = false;
+                tracing::info!(query = %self.context.id, "running the query without sharing");
+                self.plan_again(UNSHARED).await?;
             } else {
                 return Err(error);
             }
@@ -192,14 +210,13 @@ impl Executable {
         Ok(())
     }
 
-    /// A plan whose joins spill.
-    pub(crate) async fn plan_again(&mut self) -> Result<()> {
+    /// A plan under another setting.
+    pub(crate) async fn plan_again(&mut self, setting: (&str, &str)) -> Result<()> {
         let Some(logical) = self.logical.clone() else {
             return Ok(());
         };
         let mut context = self.context.clone();
-        let setting = ("datafusion.optimizer.prefer_hash_join".to_owned(), "false".to_owned());
-        context.settings.push(setting);
+        context.set(setting);
         self.state = self.inner.state(&context)?;
         let (physical, ordered) = self.inner.plan_physical(&self.state, logical).await?;
         (self.physical, self.ordered) = (physical, Some(ordered));
@@ -222,6 +239,7 @@ pub(crate) struct Runner {
     cancel: CancellationToken,
     budget_bytes: usize,
     metrics: bool,
+    pub(crate) shared: Arc<SharedRows>,
 }
 
 impl Runner {
@@ -252,6 +270,7 @@ impl Runner {
             cancel: query.cancel.clone(),
             budget_bytes: inner.config.query_memory_bytes,
             metrics,
+            shared: Arc::default(),
         }))
     }
 
@@ -263,17 +282,15 @@ impl Runner {
         let runner = Arc::clone(self);
         async move {
             let queries = Arc::clone(&runner);
-            let run: rows::Run = Arc::new(move |query| {
-                let started = queries.start(query);
-                async move { Ok(started.await?.stream) }.boxed()
-            });
+            let run: rows::Run = Arc::new(move |query| queries.start(query));
             let resolution = rows::Resolution {
                 run,
                 context: Arc::clone(&runner.context),
                 cancel: runner.cancel.clone(),
                 budget_bytes: runner.budget_bytes,
+                shared: Arc::clone(&runner.shared),
             };
-            let is_local = divided.is_leader_only();
+            let is_local = divided.is_whole();
             let root = resolution.resolve(Arc::clone(divided.root())).await?;
             let plan: Plan = if is_local {
                 local::rewritten(root, runner.context.session_config()).map_err(from_datafusion)?

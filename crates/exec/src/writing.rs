@@ -18,12 +18,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 pub(crate) use self::number::NumberRowsExec;
-use crate::distribute::Plan;
 use crate::distribute::unary::is_partition_wise;
+use crate::distribute::{Plan, rows};
 use crate::engine::{Engine, lost_write};
 use crate::error::{from_datafusion, is_hash_join_memory, is_node_lost};
 use crate::leaf::{DistributedSource, SourceExec};
-use crate::query::{Executable, QueryContext, drain};
+use crate::query::{Executable, QueryContext, UNSHARED, WITHOUT_HASH, drain};
 use crate::scan::SegmentScanExec;
 use crate::write::{
     EvenSliceExec, IdentityFill, SegmentWriteExec, WriteSpec, check_columns, segments_of,
@@ -82,8 +82,8 @@ impl Engine {
         self.run_write(target, query, again, run).await
     }
 
-    /// Runs a write, and once more with joins that spill when memory did not suffice and the
-    /// rows can be planned `again`.
+    /// Runs a write, and once more with joins that spill or without sharing subplans when memory
+    /// did not suffice and the rows can be planned `again`.
     pub(crate) async fn run_write<'a, T>(
         &self,
         target: &WriteTarget,
@@ -92,13 +92,17 @@ impl Engine {
         run: impl Fn(WriteTarget, QueryContext) -> BoxFuture<'a, Result<T>> + Send + Sync,
     ) -> Result<T> {
         let mut outcome = run(target.clone(), query.clone()).await;
-        if again && outcome.as_ref().is_err_and(is_hash_join_memory) {
-            let (mut target, mut query) = (target.clone(), query.clone());
-            let name = "datafusion.optimizer.prefer_hash_join".to_owned();
-            query.settings.push((name, "false".to_owned()));
+        let (mut target, mut query) = (target.clone(), query.clone());
+        let mut remedies: Vec<Remedy> =
+            vec![(is_hash_join_memory, WITHOUT_HASH), (rows::is_too_much_shared, UNSHARED)];
+        while again
+            && let Err(error) = &outcome
+            && let Some(at) = remedies.iter().position(|(helps, _)| helps(error))
+        {
+            query.set(remedies.remove(at).1);
             // Paths are used once, and some slice may have been done before.
             target.prefix.push_str("-again");
-            outcome = run(target, query).await;
+            outcome = run(target.clone(), query.clone()).await;
         }
         match outcome {
             Err(error) if is_node_lost(&error) => {
@@ -188,6 +192,9 @@ impl Engine {
         Ok(Arc::new(plan))
     }
 }
+
+/// An error that a setting helps against.
+type Remedy = (fn(&Error) -> bool, (&'static str, &'static str));
 
 /// True for rows of a scan with one partition a slice, which nothing on the way moved.
 pub(crate) fn is_of_slices(rows: &Plan, slices: usize) -> bool {

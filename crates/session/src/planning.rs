@@ -115,6 +115,7 @@ impl ClientSession {
             "timezone",
             "enable_join_reordering",
             "join_order_seed",
+            "enable_shared_subplans",
             "enable_vector_joins",
             "enable_vector_pipelines",
         ];

@@ -1,15 +1,19 @@
 //! Rows that only the leader has, on their way into a distributed plan.
 //!
 //! [`LeaderRowsExec`] stands in a plan for rows that the leader computes first: a system table
-//! joined with user tables, or what a recursive query reads. Before the plan runs,
-//! [`resolve`] computes them and puts the rows themselves into the plan.
+//! joined with user tables, what a recursive query reads, or a subplan that the statement has
+//! several times. Before the plan runs, [`Resolution`] computes them and puts the rows
+//! themselves into the plan.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use base::{CancellationToken, Error, Result, error};
 use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
@@ -18,14 +22,18 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::distribute::{Distributed, Plan};
 use crate::error::{from_datafusion, into_datafusion};
+use crate::query::Started;
+use crate::sharing::SharedTable;
 
 /// A leaf whose rows the leader computes before the plan runs.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ enum LeaderRows {
     Local(Arc<dyn ExecutionPlan>),
     /// A query of its own over the compute nodes.
     Query(Box<Distributed>),
+    /// A query whose rows several places of the statement read.
+    Shared { query: Box<Distributed>, table: Arc<SharedTable> },
 }
 
 impl LeaderRowsExec {
@@ -57,9 +67,28 @@ impl LeaderRowsExec {
     pub(crate) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
         match &self.inner {
             LeaderRows::Local(plan) => plan,
-            LeaderRows::Query(query) => query.root(),
+            LeaderRows::Query(query) | LeaderRows::Shared { query, .. } => query.root(),
         }
     }
+
+    /// The shared subplan that these are the rows of.
+    pub(crate) fn shared(&self) -> Option<&Arc<SharedTable>> {
+        match &self.inner {
+            LeaderRows::Shared { table, .. } => Some(table),
+            _ => None,
+        }
+    }
+
+    /// True for rows that compute nodes give.
+    pub(crate) fn is_query(&self) -> bool {
+        !matches!(self.inner, LeaderRows::Local(_))
+    }
+}
+
+/// Stands for the rows of a subplan that the statement reads in several places.
+pub(crate) fn shared(query: Distributed, table: Arc<SharedTable>) -> Plan {
+    let schema = Arc::clone(table.columns());
+    Arc::new(LeaderRowsExec::new(LeaderRows::Shared { query: Box::new(query), table }, schema))
 }
 
 /// Stands for the rows of `plan`, which runs on the leader; keeps its number of partitions.
@@ -108,8 +137,7 @@ fn literal_bytes(leaf: &dyn ExecutionPlan) -> Option<usize> {
 }
 
 /// Starts a query over the compute nodes.
-pub(crate) type Run =
-    Arc<dyn Fn(Distributed) -> BoxFuture<'static, Result<SendableRecordBatchStream>> + Send + Sync>;
+pub(crate) type Run = Arc<dyn Fn(Distributed) -> BoxFuture<'static, Result<Started>> + Send + Sync>;
 
 /// Computes the rows that stand in plans as [`LeaderRowsExec`].
 pub(crate) struct Resolution {
@@ -118,6 +146,26 @@ pub(crate) struct Resolution {
     pub(crate) cancel: CancellationToken,
     /// What the leader may hold of such rows.
     pub(crate) budget_bytes: usize,
+    pub(crate) shared: Arc<SharedRows>,
+}
+
+/// The shared subplans of a statement that have run, by their number.
+#[derive(Default)]
+pub(crate) struct SharedRows(Mutex<BTreeMap<usize, SharedRun>>);
+
+#[derive(Clone)]
+pub(crate) struct SharedRun {
+    /// The leaf that holds the rows.
+    rows: Plan,
+    /// What gave them, with its metrics.
+    pub(crate) plan: Plan,
+}
+
+impl SharedRows {
+    /// Those that have run, in the order of their numbers.
+    pub(crate) fn runs(&self) -> Vec<(usize, SharedRun)> {
+        self.0.lock().iter().map(|(number, run)| (*number, run.clone())).collect()
+    }
 }
 
 impl Resolution {
@@ -134,22 +182,54 @@ impl Resolution {
                 if resolved.iter().any(|(known, _)| *known == address) {
                     continue;
                 }
-                let stream = self.start(rows).await?;
-                let batches = collect(stream, &self.cancel, &mut left).await?;
-                resolved.push((address, literal(batches, rows.schema())?));
+                let literal = match rows.shared() {
+                    Some(table) => self.shared_rows(rows, table).await?,
+                    None => {
+                        let (stream, _) = self.start(rows).await?;
+                        let batches = collect(stream, &self.cancel, &mut left, too_much).await?;
+                        literal(batches, rows.schema())?
+                    }
+                };
+                resolved.push((address, literal));
             }
             if resolved.is_empty() { Ok(plan) } else { replace(plan, &resolved) }
         })
     }
 
-    async fn start(&self, rows: &LeaderRowsExec) -> Result<SendableRecordBatchStream> {
+    /// The rows of a shared subplan, which runs when they are first asked for.
+    async fn shared_rows(&self, rows: &LeaderRowsExec, table: &SharedTable) -> Result<Plan> {
+        if let Some(run) = self.shared.0.lock().get(&table.number) {
+            return Ok(Arc::clone(&run.rows));
+        }
+        let (stream, plan) = self.start(rows).await?;
+        let mut left = LITERAL_BYTES_MAX;
+        let batches = collect(stream, &self.cancel, &mut left, too_much_shared).await?;
+        let schema = rows.schema();
+        let named = batches.into_iter().map(|batch| {
+            let (_, columns, rows) = batch.into_parts();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+                .map_err(|error| from_datafusion(error.into()))
+        });
+        let literal = literal(named.collect::<Result<_>>()?, Arc::clone(&schema))?;
+        let run = SharedRun { rows: Arc::clone(&literal), plan };
+        self.shared.0.lock().insert(table.number, run);
+        Ok(literal)
+    }
+
+    /// The rows, and the plan that gives them.
+    async fn start(&self, rows: &LeaderRowsExec) -> Result<(SendableRecordBatchStream, Plan)> {
         let inner = match &rows.inner {
             LeaderRows::Local(inner) => Arc::clone(inner),
-            LeaderRows::Query(query) => return (self.run)(query.as_ref().clone()).await,
+            LeaderRows::Query(query) | LeaderRows::Shared { query, .. } => {
+                let started = (self.run)(query.as_ref().clone()).await?;
+                return Ok((started.stream, started.plan));
+            }
         };
         let inner = self.resolve(inner).await?;
         let inner: Plan = Arc::new(CoalescePartitionsExec::new(inner));
-        inner.execute(0, Arc::clone(&self.context)).map_err(from_datafusion)
+        let stream = inner.execute(0, Arc::clone(&self.context)).map_err(from_datafusion)?;
+        Ok((stream, inner))
     }
 }
 
@@ -185,6 +265,7 @@ async fn collect(
     mut stream: SendableRecordBatchStream,
     cancel: &CancellationToken,
     left: &mut usize,
+    too_much: fn() -> Error,
 ) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     loop {
@@ -208,6 +289,19 @@ fn too_much() -> Error {
     )
 }
 
+fn too_much_shared() -> Error {
+    error!(OutOfMemory, "the rows of a shared subplan exceed what the leader node keeps")
+        .detail(TOO_MUCH_SHARED)
+        .hint("SET enable_shared_subplans TO off computes them for each use.")
+}
+
+const TOO_MUCH_SHARED: &str = "A subplan that the statement uses several times gives many rows.";
+
+/// True when a statement can succeed without sharing its subplans.
+pub(crate) fn is_too_much_shared(error: &Error) -> bool {
+    error.get_detail().is_some_and(|detail| detail == TOO_MUCH_SHARED)
+}
+
 /// A leaf that holds `batches`.
 pub(crate) fn literal(
     batches: Vec<RecordBatch>,
@@ -219,7 +313,10 @@ pub(crate) fn literal(
 
 impl DisplayAs for LeaderRowsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LeaderRowsExec: {}", self.plan().name())
+        match self.shared() {
+            Some(table) => write!(f, "LeaderRowsExec: shared={}", table.number),
+            None => write!(f, "LeaderRowsExec: {}", self.plan().name()),
+        }
     }
 }
 
@@ -248,6 +345,18 @@ impl ExecutionPlan for LeaderRowsExec {
         _: Vec<Arc<dyn ExecutionPlan>>,
     ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> datafusion::common::Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if let Some(table) = self.shared() {
+            statistics.num_rows = Precision::Inexact(table.estimate().rows as usize);
+        }
+        Ok(Arc::new(statistics))
     }
 
     fn execute(

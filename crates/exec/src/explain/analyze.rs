@@ -12,7 +12,7 @@ use datafusion_distributed::{
     rewrite_distributed_plan_with_metrics,
 };
 
-use super::{Actual, Explainer, JoinRows, movement, shown};
+use super::{Actual, Explainer, Left, movement, shared_title, shown};
 use crate::distribute::Plan;
 use crate::error::from_datafusion;
 use crate::layout::Layout;
@@ -46,13 +46,13 @@ impl Executable {
     /// What the query finds.
     pub async fn analyze(self) -> Result<Vec<String>> {
         let cancel = self.context.cancel.clone();
-        let local = self.is_leader_only();
-        let _slot = match local {
+        let _slot = match self.is_leader_only() {
             true => None,
             false => Some(self.inner.admission.enter(&cancel).await?),
         };
         let clock = base::clock::instant();
-        let started = self.runner(0, true)?.start(self.divided.clone()).await?;
+        let runner = self.runner(0, true)?;
+        let started = runner.start(self.divided.clone()).await?;
         let mut rows = 0;
         drain(started.stream, &cancel, |batch| {
             rows += batch.num_rows();
@@ -60,38 +60,54 @@ impl Executable {
         })
         .await?;
         let elapsed = clock.elapsed();
-        let plan = counted(started.plan).await?;
-        let root = match plan.downcast_ref::<DistributedExec>() {
-            Some(_) => Arc::clone(super::child(&plan, 0)),
-            None => plan,
-        };
-        let prefix = if local { "LD" } else { "XN" };
-        let mut lines = Vec::new();
-        let none = JoinRows::default();
-        let mut tree = Explainer { prefix, annotate: true, joins: &none }.tree(&root);
-        // Nodes that carry counters give no estimates; those that ran have the same shape.
-        let explainer = Explainer { prefix, annotate: false, joins: &self.join_rows() };
-        tree.estimate(&explainer.tree(self.divided.root()));
-        tree.print(0, &mut lines);
-        slices(&root, self.inner.layout, &mut lines);
-        let mut moved = Moved::default();
-        add_moved(root.as_ref(), true, &mut moved);
-        lines.push(format!("moved between nodes: {} bytes", moved.between_nodes_bytes));
-        lines.push(format!("sent to leader: {} bytes", moved.to_leader_bytes));
+        let root = counted(started.plan).await?;
+        let mut shared = Vec::new();
+        for (number, run) in runner.shared.runs() {
+            shared.push((number, counted(run.plan).await?));
+        }
+        let mut lines = self.counted_lines(&root, &shared);
         lines.push(format!("rows: {rows}"));
         lines.push(format!("Total runtime: {:.3} ms", elapsed.as_secs_f64() * 1e3));
         Ok(shown(lines))
     }
+
+    /// The plan that ran and the shared subplans by their numbers, with what all of them moved.
+    fn counted_lines(&self, root: &Plan, shared: &[(usize, Plan)]) -> Vec<String> {
+        let prefix = if self.is_leader_only() { "LD" } else { "XN" };
+        let mut lines = Vec::new();
+        let none = Left::default();
+        let mut tree = Explainer { prefix, annotate: true, left: &none }.tree(root);
+        // Nodes that carry counters give no estimates; those that ran have the same shape.
+        let explainer = Explainer { prefix, annotate: false, left: &self.left() };
+        tree.estimate(&explainer.tree(self.divided.root()));
+        tree.print(0, &mut lines);
+        for (number, part) in shared {
+            lines.push(format!("{}:", shared_title(*number)));
+            Explainer { prefix: "XN", annotate: true, left: &none }.tree(part).print(0, &mut lines);
+        }
+        let mut moved = Moved::default();
+        for root in [root].into_iter().chain(shared.iter().map(|(_, part)| part)) {
+            slices(root, self.inner.layout, &mut lines);
+            add_moved(root.as_ref(), true, &mut moved);
+        }
+        lines.push(format!("moved between nodes: {} bytes", moved.between_nodes_bytes));
+        lines.push(format!("sent to leader: {} bytes", moved.to_leader_bytes));
+        lines
+    }
 }
 
-/// The plan with the counters of all tasks.
+/// The plan with the counters of all tasks, from the head on.
 async fn counted(plan: Plan) -> Result<Plan> {
     let format = DistributedMetricsFormat::PerTask;
     let rewritten = rewrite_distributed_plan_with_metrics(Arc::clone(&plan), format);
-    match tokio::time::timeout(METRICS_TIMEOUT, rewritten).await {
-        Ok(rewritten) => rewritten.map_err(from_datafusion),
-        Err(_) => Ok(plan),
-    }
+    let plan = match tokio::time::timeout(METRICS_TIMEOUT, rewritten).await {
+        Ok(rewritten) => rewritten.map_err(from_datafusion)?,
+        Err(_) => plan,
+    };
+    Ok(match plan.downcast_ref::<DistributedExec>() {
+        Some(_) => Arc::clone(super::child(&plan, 0)),
+        None => plan,
+    })
 }
 
 /// What an operator took: the slowest partition, and all rows.
@@ -117,8 +133,8 @@ fn slices(root: &Plan, layout: Layout, lines: &mut Vec<String>) {
         let Some(metrics) = scan.metrics() else {
             continue;
         };
-        let none = JoinRows::default();
-        let name = Explainer { prefix: "XN", annotate: false, joins: &none }.tree(scan).title;
+        let none = Left::default();
+        let name = Explainer { prefix: "XN", annotate: false, left: &none }.tree(scan).title;
         lines.push(format!("{}:", name.trim_start_matches("XN Seq Scan on ")));
         for (slice, work) in by_slice(&metrics, layout) {
             lines.push(format!(

@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 use super::selectivity::{self, number};
 use super::values::Values;
 use crate::provider::SegmentTable;
+use crate::sharing::SharedTable;
 
 /// Rows of a table of which nothing is known.
 const UNKNOWN_ROWS: f64 = 10_000.0;
@@ -49,8 +50,8 @@ pub(super) enum Spread {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Estimate {
-    pub(super) rows: f64,
+pub(crate) struct Estimate {
+    pub(crate) rows: f64,
     /// Rows before anything was filtered.
     pub(super) unfiltered: f64,
     pub(super) columns: Vec<ColumnEstimate>,
@@ -90,7 +91,7 @@ impl Estimate {
         self.columns.iter().map(|column| column.width).sum::<f64>().max(1.0)
     }
 
-    pub(super) fn bytes(&self) -> f64 {
+    pub(crate) fn bytes(&self) -> f64 {
         self.rows * self.width()
     }
 
@@ -152,6 +153,13 @@ impl Estimate {
         (column.domain * kept.max(inside)).max(1.0)
     }
 
+    /// The part of the values of an expression that its rows have, of those before anything was
+    /// filtered.
+    pub(crate) fn kept_values(&self, expr: &Expr, schema: &DFSchema) -> f64 {
+        let known = self.of(expr, schema);
+        (known.distinct / known.domain.max(1.0)).min(1.0)
+    }
+
     /// What is known of an expression over the output.
     pub(super) fn of(&self, expr: &Expr, schema: &DFSchema) -> ColumnEstimate {
         if let Some(column) = position(expr, schema).and_then(|at| self.columns.get(at)) {
@@ -177,7 +185,7 @@ impl Estimate {
 }
 
 /// The position of the column that an expression names, also under another name or type.
-pub(super) fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+pub(crate) fn position(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     match expr {
         Expr::Column(column) => schema.maybe_index_of_column(column),
         Expr::Alias(alias) => position(&alias.expr, schema),
@@ -518,6 +526,9 @@ fn of_table(scan: &TableScan) -> Estimate {
 
 /// All rows of a table, with all of its columns.
 pub(super) fn of_provider(provider: Option<&dyn TableProvider>, schema: &SchemaRef) -> Estimate {
+    if let Some(shared) = provider.and_then(|provider| provider.downcast_ref::<SharedTable>()) {
+        return shared.estimate().clone();
+    }
     let known = provider.and_then(|provider| provider.statistics());
     let rows = match known.as_ref().map(|known| known.num_rows) {
         Some(Precision::Exact(rows) | Precision::Inexact(rows)) => rows as f64,

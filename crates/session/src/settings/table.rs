@@ -131,6 +131,12 @@ pub(crate) static TABLE: &[Setting] = &[
         "0",
         "Joins run in some order, another for each number but 0: for comparisons.",
     ),
+    setting(
+        "enable_shared_subplans",
+        ON_OFF,
+        "on",
+        "A subquery that a statement has several times runs once.",
+    ),
     setting("enable_case_sensitive_identifier", ON_OFF, "off", "Quoted names keep their case."),
     // The lexer always takes a backslash in '...' as an escape: a client that believed
     // otherwise could be tricked by quoting, so `on` is refused.
