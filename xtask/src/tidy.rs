@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("joinorder", 1),
     ("jointable", 1),
     ("planner", 1),
+    ("plpgsql", 1),
     ("catalog", 1),
     ("remote", 1),
     ("vector", 1),
@@ -24,8 +25,17 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Crates that compile without DataFusion, so that most edits do not wait for it.
-const WITHOUT_DATAFUSION: &[&str] =
-    &["base", "columnar", "catalog", "joinorder", "jointable", "remote", "vector", "wire"];
+const WITHOUT_DATAFUSION: &[&str] = &[
+    "base",
+    "columnar",
+    "catalog",
+    "joinorder",
+    "jointable",
+    "plpgsql",
+    "remote",
+    "vector",
+    "wire",
+];
 
 const FILE_LINES_MAX: usize = 1_000;
 const FUNCTION_LINES_MAX: usize = 70;

@@ -45,6 +45,15 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<u32>,
+    /// The five characters in the place of the SQLSTATE's own: RAISE … USING ERRCODE.
+    #[serde(default)]
+    code: Option<String>,
+    /// What ran when it happened, the innermost first.
+    #[serde(default)]
+    context: Option<String>,
+    /// A text that the client did not send, and the position in it.
+    #[serde(default)]
+    internal: Option<(String, u32)>,
     object: Object,
     retry: Retry,
     #[serde(skip)]
@@ -63,6 +72,9 @@ impl Error {
             detail: None,
             hint: None,
             position: None,
+            code: None,
+            context: None,
+            internal: None,
             object: Object::default(),
             retry: Retry::Never,
             source: None,
@@ -121,6 +133,43 @@ impl Error {
         self
     }
 
+    /// The position is one in `text`, which the client did not send.
+    pub fn within(mut self, text: &str) -> Self {
+        if let Some(position) = self.0.position.take() {
+            self.0.internal = Some((text.to_owned(), position));
+        }
+        self
+    }
+
+    /// A line more of what ran when it happened.
+    pub fn context(mut self, line: impl AsRef<str>) -> Self {
+        let context = self.0.context.get_or_insert_default();
+        if !context.is_empty() {
+            context.push('\n');
+        }
+        context.push_str(line.as_ref());
+        self
+    }
+
+    /// Gives it a code of the user's choice.
+    ///
+    /// # Errors
+    /// 42601 unless the code has five digits or upper-case letters; 22023 for `00000`.
+    pub fn with_code(mut self, code: &str) -> Result<Self> {
+        let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_uppercase();
+        if code.len() != 5 || !code.bytes().all(fits) {
+            crate::fail!(SyntaxError, "invalid SQLSTATE code \"{code}\"");
+        }
+        if code == SqlState::SuccessfulCompletion.code() {
+            crate::fail!(InvalidParameterValue, "SQLSTATE {code} is that of success");
+        }
+        match SqlState::from_code(code) {
+            Some(sqlstate) => self.0.sqlstate = sqlstate,
+            None => self.0.code = Some(code.to_owned()),
+        }
+        Ok(self)
+    }
+
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.0.object.schema = Some(schema.into());
         self
@@ -148,6 +197,21 @@ impl Error {
 
     pub fn sqlstate(&self) -> SqlState {
         self.0.sqlstate
+    }
+
+    /// The five characters that the client is told.
+    pub fn code(&self) -> &str {
+        self.0.code.as_deref().unwrap_or(self.0.sqlstate.code())
+    }
+
+    /// What ran when it happened, a line each, the innermost first.
+    pub fn get_context(&self) -> Option<&str> {
+        self.0.context.as_deref()
+    }
+
+    /// A text that the client did not send, and the position in it.
+    pub fn internal_position(&self) -> Option<(&str, u32)> {
+        self.0.internal.as_ref().map(|(text, position)| (text.as_str(), *position))
     }
 
     pub fn message(&self) -> &str {
@@ -245,6 +309,9 @@ mod tests {
             .hint("Did you mean \"y\"?")
             .at(8)
             .table("t")
+            .within("select y")
+            .context("inner")
+            .context("outer")
             .retry(Retry::SameStatement);
         let text = serde_json::to_string(&error).unwrap();
         let back: Error = serde_json::from_str(&text).unwrap();
@@ -252,9 +319,19 @@ mod tests {
         assert_eq!(back.message(), "column \"x\" does not exist");
         assert_eq!(back.get_detail(), Some("There are two."));
         assert_eq!(back.get_hint(), Some("Did you mean \"y\"?"));
-        assert_eq!(back.position(), Some(8));
+        assert_eq!((back.position(), back.internal_position()), (None, Some(("select y", 8))));
+        assert_eq!(back.get_context(), Some("inner\nouter"));
         assert_eq!(back.object().table.as_deref(), Some("t"));
         assert_eq!(back.get_retry(), Retry::SameStatement);
+    }
+
+    #[test]
+    fn codes_of_the_users_choice() {
+        let coded = |code: &str| error!(RaiseException, "x").with_code(code);
+        assert_eq!(coded("AB123").unwrap().code(), "AB123");
+        assert_eq!(coded("22012").unwrap().sqlstate(), SqlState::DivisionByZero);
+        assert_eq!(coded("x").unwrap_err().sqlstate(), SqlState::SyntaxError);
+        assert_eq!(coded("00000").unwrap_err().sqlstate(), SqlState::InvalidParameterValue);
     }
 
     #[test]

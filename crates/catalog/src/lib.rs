@@ -14,6 +14,7 @@ mod history;
 pub mod object;
 pub mod op;
 mod record;
+mod routine;
 mod serializable;
 mod start;
 mod state;
@@ -36,9 +37,10 @@ pub use object::{
     Relation, SYSTEM_USER_OID, Schema, SortKey, Table, User, Verifiers, View, ViewColumn,
 };
 pub use op::{
-    DatabaseChange, IdentityNext, Op, SchemaChange, SegmentDeletes, SegmentName, TableChange,
-    UserChange,
+    DatabaseChange, IdentityNext, Op, RoutineChange, SchemaChange, SegmentDeletes, SegmentName,
+    TableChange, UserChange,
 };
+pub use routine::{ArgumentMode, Routine, RoutineArgument, RoutineKind, Volatility};
 pub use state::State;
 pub use statistics::{Changes, SHARE_WHOLE, TableStatistics, ValueDistribution};
 pub use transaction::{Savepoint, Transaction};

@@ -14,6 +14,7 @@ use crate::object::{
     Cluster, Column, Constraint, Database, DistStyle, Distribution, Isolation, LoadError,
     Privileges, Schema, SortKey, Table, User, Verifiers, View,
 };
+use crate::routine::Routine;
 use crate::statistics::TableStatistics;
 
 /// One change of the catalog.
@@ -89,9 +90,27 @@ pub enum Op {
     CreateView(View),
     /// CREATE OR REPLACE VIEW over an existing view: same id, schema and name.
     ReplaceView(View),
+    /// CREATE PROCEDURE or FUNCTION.
+    CreateRoutine(Box<Routine>),
+    /// CREATE OR REPLACE over an existing one: same id, schema, kind, name and input types.
+    ReplaceRoutine(Box<Routine>),
+    /// ALTER PROCEDURE or FUNCTION.
+    AlterRoutine {
+        /// The procedure or function.
+        routine: Oid,
+        /// What changes.
+        change: RoutineChange,
+    },
+    /// DROP PROCEDURE or FUNCTION.
+    DropRoutine {
+        /// The procedure or function.
+        routine: Oid,
+        /// CASCADE: with the views that depend on it.
+        cascade: bool,
+    },
     /// COMMENT ON.
     Comment {
-        /// A database, schema, relation or user.
+        /// A database, schema, relation, routine or user.
         object: Oid,
         /// The column of a table.
         column: Option<ColumnId>,
@@ -247,6 +266,15 @@ pub enum DatabaseChange {
 /// What ALTER SCHEMA changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchemaChange {
+    /// RENAME TO.
+    Rename(String),
+    /// OWNER TO.
+    SetOwner(Oid),
+}
+
+/// What ALTER PROCEDURE and ALTER FUNCTION change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoutineChange {
     /// RENAME TO.
     Rename(String),
     /// OWNER TO.

@@ -8,6 +8,7 @@ mod conflict;
 mod contents;
 mod image;
 mod relations;
+mod routines;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use image::{Item, Restore};
 
 use crate::object::{Cluster, Database, Grant, LoadError, Privileges, Relation, Schema, User};
 use crate::op::SegmentName;
+use crate::routine::Routine;
 use crate::statistics::{Changes, TableStatistics};
 
 /// Statistics that are further out of date than this say too little of a table.
@@ -41,6 +43,8 @@ pub(crate) enum Namespace {
     Schema(Oid),
     /// The temporary relations of a session.
     Session(i32),
+    /// The procedures and functions of a schema, each name with its input types.
+    Routines(Oid),
 }
 
 /// The catalog at one position of the log.
@@ -58,6 +62,7 @@ pub struct State {
     databases: Map<Oid, Arc<Database>>,
     schemas: Map<Oid, Arc<Schema>>,
     relations: Map<Oid, Relation>,
+    routines: Map<Oid, Arc<Routine>>,
     contents: Map<Oid, Arc<Contents>>,
     statistics: Map<Oid, Arc<TableStatistics>>,
     users: Map<Oid, Arc<User>>,
@@ -85,6 +90,7 @@ impl Default for State {
             databases: Map::new_sync(),
             schemas: Map::new_sync(),
             relations: Map::new_sync(),
+            routines: Map::new_sync(),
             contents: Map::new_sync(),
             statistics: Map::new_sync(),
             users: Map::new_sync(),

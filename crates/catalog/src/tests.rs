@@ -5,6 +5,7 @@ mod garbage;
 mod history;
 mod log;
 mod replay;
+mod routines;
 mod rows;
 mod serializable;
 

@@ -60,6 +60,10 @@ pub(crate) struct ClientSession {
     pub(crate) load_errors: Vec<catalog::LoadError>,
     /// Who the session acts as: SET SESSION AUTHORIZATION changes it.
     pub(crate) user: Oid,
+    /// The procedures that are running.
+    pub(crate) calls: crate::statement::call::Calls,
+    /// Held while a transaction commits.
+    commits: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl ClientSession {
@@ -104,6 +108,8 @@ impl ClientSession {
             cursors: HashMap::new(),
             load_errors: Vec::new(),
             user,
+            calls: Default::default(),
+            commits: Arc::default(),
         })
     }
 
@@ -204,16 +210,27 @@ impl ClientSession {
             return result;
         }
         let deadline = self.settings.statement_timeout();
+        let interrupted = {
+            let (cancel, commits) = (run.cancel.clone(), Arc::clone(&self.commits));
+            async move {
+                let error = tokio::select! {
+                    () = cancel.cancelled() => canceled(),
+                    () = sleep(deadline) => timed_out(),
+                };
+                // A procedure's commit on its way is not dropped half-way either.
+                drop(commits.lock().await);
+                error
+            }
+        };
         let result = {
             let work = AssertUnwindSafe(self.dispatch(parsed, values, &run)).catch_unwind();
-            let cancel = run.cancel.clone();
             tokio::select! {
                 biased;
                 done = work => done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
-                () = cancel.cancelled() => Err(canceled()),
-                () = sleep(deadline) => Err(timed_out()),
+                error = interrupted => Err(error),
             }
         };
+        self.leave_calls();
         if result.is_err() {
             run.cancel.cancel();
         }
@@ -402,6 +419,8 @@ impl ClientSession {
         let changes = self.settings.end_local();
         self.report(changes);
         let catalog = self.leader.catalog.clone();
+        let commits = Arc::clone(&self.commits);
+        let _whole = commits.lock().await;
         let done = self.work.commit(&catalog).await;
         self.leader.locks.release(self.entry.process_id);
         let written = self.work.take_written();

@@ -7,7 +7,9 @@ use catalog::{Relation, State, Table};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use sql::ast::{Ident, ObjectName};
-use sql::{At, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView};
+use sql::{
+    At, InlineFunction, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView,
+};
 
 use crate::past::Past;
 use crate::system::{AnyRelation, Space, SystemContext, SystemProvider};
@@ -167,6 +169,19 @@ impl Relations for SessionRelations {
         args: &[datafusion::logical_expr::Expr],
     ) -> Result<Option<Arc<dyn TableSource>>> {
         crate::system::table_function(&self.context, name, args)
+    }
+
+    fn has_functions(&self) -> bool {
+        self.context.state.all_routines().next().is_some()
+    }
+
+    fn functions(
+        &self,
+        name: &[&str],
+        count: usize,
+        search_path: Option<&[String]>,
+    ) -> Result<Vec<InlineFunction>> {
+        crate::statement::routine::functions(&self.context, name, count, search_path)
     }
 
     fn candidates(&self) -> Vec<String> {

@@ -4,6 +4,7 @@ mod access;
 mod alter;
 mod append;
 mod block;
+pub(crate) mod call;
 mod change;
 mod comment;
 mod compression;
@@ -21,6 +22,7 @@ pub(crate) mod layout;
 mod locking;
 mod prepared;
 mod query;
+pub(crate) mod routine;
 mod show;
 mod show_objects;
 mod statistics;
@@ -116,6 +118,7 @@ impl ClientSession {
             }
             Statement::Fetch(fetch) => Ok((Vec::new(), Some(self.cursor_columns(fetch)?))),
             Statement::Execute(execute) => Ok((Vec::new(), self.executed_columns(execute).await?)),
+            Statement::Call(call) => self.called_columns(call, &parsed.wanted).await,
             _ => Ok((Vec::new(), None)),
         }
     }
@@ -169,6 +172,7 @@ impl ClientSession {
             Statement::Use(name) => self.use_database(name),
             Statement::Lock(tables) => self.lock(tables).await,
             Statement::Vacuum(vacuum) => self.vacuum(vacuum, run).await,
+            Statement::Call(call) => self.call(call, &parsed.wanted, values, run).await,
             writes => {
                 self.lock_for(writes).await?;
                 if let Statement::Insert(insert) = writes {
@@ -199,6 +203,9 @@ impl ClientSession {
             Statement::Truncate(truncate) => self.truncate(truncate).await,
             Statement::CreateView(create) => self.create_view(create).await,
             Statement::DropView(drop) => self.drop_relations(drop, "view"),
+            Statement::CreateRoutine(create) => self.create_routine(create).await,
+            Statement::AlterRoutine(alter) => self.alter_routine(alter),
+            Statement::DropRoutines(drop) => self.drop_routines(drop),
             Statement::CreateSchema(create) => self.create_schema(create),
             Statement::AlterSchema(alter) => self.alter_schema(alter),
             Statement::DropSchema(drop) => self.drop_schemas(drop),

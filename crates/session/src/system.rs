@@ -12,6 +12,7 @@ mod pg_catalog;
 mod pg_other;
 mod pg_relations;
 mod provider;
+pub(crate) mod routines;
 mod series;
 mod stl;
 mod stv;

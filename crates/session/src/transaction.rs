@@ -240,6 +240,11 @@ impl Work {
         self.written.extend(paths.into_iter().map(str::to_owned));
     }
 
+    /// True when it has changed something that only it sees.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.is_empty())
+    }
+
     /// Sets a savepoint.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod access;
 mod change;
 mod copy;
 mod locks;
+mod routine;
 mod schema;
 mod session;
 mod table;
@@ -21,6 +22,7 @@ pub use self::access::*;
 pub use self::change::*;
 pub use self::copy::*;
 pub use self::locks::*;
+pub use self::routine::*;
 pub use self::schema::*;
 pub use self::session::*;
 pub use self::table::*;
@@ -169,6 +171,10 @@ pub enum Statement {
     /// `None` for CLOSE ALL.
     Close(Option<Ident>),
     Lock(Vec<ObjectName>),
+    CreateRoutine(Box<CreateRoutine>),
+    AlterRoutine(AlterRoutine),
+    DropRoutines(DropRoutines),
+    Call(Call),
     CreateUser(CreateUser),
     AlterUser(AlterUser),
     DropUser(DropUsers),
@@ -235,6 +241,10 @@ impl Statement {
             Statement::Move(_) => "MOVE",
             Statement::Close(_) => "CLOSE CURSOR",
             Statement::Lock(_) => "LOCK TABLE",
+            Statement::CreateRoutine(create) => create.command(),
+            Statement::AlterRoutine(alter) => alter.command(),
+            Statement::DropRoutines(drop) => drop.command(),
+            Statement::Call(_) => "CALL",
             Statement::CreateUser(_) => "CREATE USER",
             Statement::AlterUser(_) => "ALTER USER",
             Statement::DropUser(_) => "DROP USER",

@@ -9,6 +9,7 @@ mod calls;
 mod change;
 mod context;
 mod forms;
+mod inline;
 mod merge;
 mod operators;
 mod output;
@@ -250,6 +251,21 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// A value of one type as an assignment to another makes it: what a variable holds.
+    ///
+    /// # Errors
+    /// 22P02, 22001, 22003, 42846 and the like for a value that does not fit.
+    pub fn assigned_value(
+        value: &Value,
+        from: SqlType,
+        to: SqlType,
+        options: &BinderOptions,
+    ) -> Result<ScalarValue> {
+        let from = if from == SqlType::Unknown { SqlType::Text } else { from };
+        let given = parameters::one(value, from, options)?;
+        crate::functions::cast::assigned(given, to, options)
+    }
+
     /// Binds an expression that names no column.
     ///
     /// # Errors
@@ -293,6 +309,7 @@ impl<'a> Binder<'a> {
     ) -> Result<LogicalPlan> {
         let mut body = query.body.as_ref().clone();
         context.versions.replace(versions::take(self, &mut body, &query.source)?);
+        inline::inline_functions(&mut body, context)?;
         rewrite::rewrite(&mut body)?;
         let text = query.source.text();
         let mut inlined = 0;
@@ -365,6 +382,8 @@ fn canonical(plan: LogicalPlan, columns: &[Column]) -> datafusion::common::Resul
     let exprs: Vec<Expr> = exprs.collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
+
+pub use self::inline::{function_body, inlined};
 
 pub(crate) fn parser_options() -> ParserOptions {
     ParserOptions::new().with_parse_float_as_decimal(true).with_collect_spans(true)

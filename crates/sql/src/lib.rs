@@ -13,16 +13,20 @@ pub mod guard;
 mod parse;
 mod relations;
 mod text;
+mod variables;
 
 pub use ast::Statement;
 pub use bind::{
     Binder, BinderOptions, Bound, BoundChange, BoundInsert, ChangeShape, InsertTarget, Repeats,
+    function_body, inlined,
 };
 pub use errors::error_from_datafusion;
 pub use functions::moment::Moment;
 pub use functions::{Extensions, Registry, extensions};
 pub use parse::{parse, parse_expression, parse_query};
 pub use relations::{
-    At, RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget, ResolvedView,
+    At, InlineFunction, RelationUse, Relations, ResolvedRelation, ResolvedTable, ResolvedTarget,
+    ResolvedView,
 };
 pub use text::{Source, TEXT_BYTES_MAX, split};
+pub use variables::{Constant, Variables, put_variables};

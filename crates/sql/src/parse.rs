@@ -11,6 +11,7 @@ mod copy;
 mod cursor;
 mod data;
 mod object;
+mod routine;
 mod settings;
 mod show;
 mod table;
@@ -183,9 +184,10 @@ fn statement(cursor: &mut Cursor) -> Result<Statement> {
             Ok(Statement::Cancel { pid, message: cursor.optional_string() })
         }
         "use" => Ok(Statement::Use(cursor.ident()?)),
-        "unload" | "call" | "attach" | "detach" | "refresh" | "desc" | "listen" | "notify"
-        | "unlisten" | "checkpoint" | "reindex" | "cluster" | "discard" | "do" | "load"
-        | "import" | "security" | "table" => Err(refused(&word, cursor, position)),
+        "call" => routine::call(cursor),
+        "unload" | "attach" | "detach" | "refresh" | "desc" | "listen" | "notify" | "unlisten"
+        | "checkpoint" | "reindex" | "cluster" | "discard" | "do" | "load" | "import"
+        | "security" | "table" => Err(refused(&word, cursor, position)),
         other => {
             let near = base::suggest::nearest(other, COMMANDS.iter().copied());
             Err(unexpected
@@ -278,6 +280,9 @@ fn create(cursor: &mut Cursor, position: u32) -> Result<Statement> {
     if cursor.accept("view") {
         return table::create_view(cursor, or_replace);
     }
+    if let Some(kind) = routine::kind(cursor) {
+        return routine::create(cursor, kind, or_replace);
+    }
     if !or_replace {
         match cursor.one_of(&["schema", "database", "user", "group"]) {
             Some("schema") => return object::create_schema(cursor),
@@ -291,6 +296,9 @@ fn create(cursor: &mut Cursor, position: u32) -> Result<Statement> {
 }
 
 fn alter(cursor: &mut Cursor, position: u32) -> Result<Statement> {
+    if let Some(kind) = routine::kind(cursor) {
+        return routine::alter(cursor, kind);
+    }
     match cursor.one_of(&["table", "schema", "database", "user", "group", "system"]) {
         Some("table") => alter::alter_table(cursor),
         Some("system") => settings::alter_system(cursor),
@@ -303,6 +311,9 @@ fn alter(cursor: &mut Cursor, position: u32) -> Result<Statement> {
 }
 
 fn drop_any(cursor: &mut Cursor, position: u32) -> Result<Statement> {
+    if let Some(kind) = routine::kind(cursor) {
+        return routine::drop_routines(cursor, kind);
+    }
     match cursor.one_of(&["table", "view", "schema", "database", "user", "group"]) {
         Some("table") => table::drop_objects(cursor).map(Statement::DropTable),
         Some("view") => table::drop_objects(cursor).map(Statement::DropView),
@@ -328,8 +339,6 @@ const REFUSED_OBJECTS: &[&[&str]] = &[
     &["masking", "policy"],
     &["identity", "provider"],
     &["unique", "index"],
-    &["procedure"],
-    &["function"],
     &["library"],
     &["model"],
     &["role"],

@@ -53,6 +53,26 @@ pub trait Relations: Send + Sync {
         Ok(None)
     }
 
+    /// True when there may be any functions in SQL.
+    fn has_functions(&self) -> bool {
+        false
+    }
+
+    /// The functions in SQL of a name, which may be qualified, that take `count` arguments.
+    /// `search_path` is that of the view being expanded.
+    ///
+    /// # Errors
+    /// 42501 for one that the user may not execute.
+    fn functions(
+        &self,
+        name: &[&str],
+        count: usize,
+        search_path: Option<&[String]>,
+    ) -> Result<Vec<InlineFunction>> {
+        let _ = (name, count, search_path);
+        Ok(Vec::new())
+    }
+
     /// Names of relations, for suggestions.
     fn candidates(&self) -> Vec<String>;
 }
@@ -64,6 +84,16 @@ pub enum At {
     Timestamp(i64),
     /// The number of a commit.
     Snapshot(u64),
+}
+
+/// A function in SQL, whose calls become its body.
+#[derive(Clone, Debug)]
+pub struct InlineFunction {
+    pub oid: Oid,
+    pub arguments: Vec<SqlType>,
+    pub returns: SqlType,
+    /// SELECT and one expression over `$1`, `$2`, ….
+    pub body: String,
 }
 
 /// The table that a change is about.
@@ -115,8 +145,8 @@ pub struct ResolvedView {
     pub late_binding: bool,
 }
 
-/// A relation that a bound statement reads, for privileges and dependencies. What a view reads
-/// is listed with the view.
+/// A relation that a bound statement reads, or a function in SQL that it calls, for privileges
+/// and dependencies. What a view reads is listed with the view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RelationUse {
     pub oid: Oid,

@@ -62,6 +62,10 @@ impl State {
             Op::DropTemporaries { session } => self.drop_temporaries(*session),
             Op::CreateView(view) => self.create_view(view),
             Op::ReplaceView(view) => self.replace_view(view),
+            Op::CreateRoutine(routine) => self.create_routine(routine),
+            Op::ReplaceRoutine(routine) => self.replace_routine(routine),
+            Op::AlterRoutine { routine, change } => self.alter_routine(*routine, change),
+            Op::DropRoutine { routine, cascade } => self.drop_routine(*routine, *cascade),
             Op::Comment { object, column, text } => self.set_comment(*object, *column, text),
             Op::AddSegments { table, segments, identity_next } => {
                 self.add_segments(*table, segments, identity_next)
@@ -243,26 +247,35 @@ impl State {
     fn drop_schema(&mut self, oid: Oid, cascade: bool) -> Result<()> {
         let schema = self.known_schema(oid)?;
         let relations = self.relations(oid);
-        if !cascade && !relations.is_empty() {
+        let routines = self.routines(oid);
+        let empty = relations.is_empty() && routines.is_empty();
+        if !cascade && !empty {
+            let name = base::ident::quote(&schema.name);
+            let within = routines.iter().map(|routine| {
+                let kind = routine.kind.name();
+                format!("{kind} {name}.{} depends on schema {name}", routine.signature())
+            });
             let lines: Vec<String> = relations
                 .iter()
                 .map(|relation| {
                     format!(
-                        "{} {} depends on schema {}",
+                        "{} {} depends on schema {name}",
                         relation.kind(),
-                        self.qualified(relation),
-                        base::ident::quote(&schema.name)
+                        self.qualified(relation)
                     )
                 })
+                .chain(within)
                 .collect();
-            return Err(dependents_exist("schema", &base::ident::quote(&schema.name), &lines)
-                .schema(&schema.name));
+            return Err(dependents_exist("schema", &name, &lines).schema(&schema.name));
         }
         for relation in relations {
             // A view of this schema may be gone already, by the cascade of an earlier relation.
             if self.relations.contains_key(&relation.oid()) {
                 self.drop_relation(relation.oid(), true)?;
             }
+        }
+        for routine in routines {
+            self.drop_routine(routine.oid, true)?;
         }
         self.release_name(Namespace::Database(schema.database), &schema.name);
         self.names.remove_mut(&Namespace::Schema(oid));
@@ -330,6 +343,12 @@ impl State {
             self.relations.values().filter(|relation| relation.owner() == oid).map(|relation| {
                 format!("owner of {} {}", relation.kind(), self.qualified(relation))
             }),
+        );
+        owned.extend(
+            self.routines
+                .values()
+                .filter(|routine| routine.owner == oid)
+                .map(|routine| format!("owner of {} {}", routine.kind.name(), routine.signature())),
         );
         if !owned.is_empty() {
             return Err(error!(

@@ -100,6 +100,14 @@ impl Conflicts<'_> {
                 self.need(view.oid, Needs::Definition)?;
                 view.depends_on.iter().try_for_each(|oid| self.need(*oid, Needs::Definition))
             }
+            Op::CreateRoutine(routine) => self.need(routine.schema, Needs::Existence),
+            Op::ReplaceRoutine(routine) => {
+                self.need(routine.schema, Needs::Existence)?;
+                self.need(routine.oid, Needs::Definition)
+            }
+            Op::AlterRoutine { routine, .. } | Op::DropRoutine { routine, .. } => {
+                self.need(*routine, Needs::Definition)
+            }
             Op::AddSegments { table, identity_next, .. } => {
                 self.need(*table, Needs::Structure)?;
                 if identity_next.iter().any(|identity| !identity.reserved) {
@@ -226,6 +234,9 @@ impl State {
     pub(crate) fn object_name(&self, oid: Oid) -> Option<String> {
         if let Some(relation) = self.relations.get(&oid) {
             return Some(format!("{} \"{}\"", relation.kind(), relation.name()));
+        }
+        if let Some(routine) = self.routines.get(&oid) {
+            return Some(format!("{} \"{}\"", routine.kind.name(), routine.name));
         }
         if let Some(schema) = self.schemas.get(&oid) {
             return Some(format!("schema \"{}\"", schema.name));

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::relations::{namespace_of, references};
 use super::{Contents, Namespace, State};
 use crate::object::{Cluster, Database, Grant, LoadError, Relation, Schema, Table, User, View};
+use crate::routine::Routine;
 use crate::statistics::{Changes, TableStatistics};
 use crate::stored::SegmentForm;
 
@@ -35,6 +36,7 @@ pub(crate) enum Item {
     Schema(Arc<Schema>),
     Table(Arc<Table>),
     View(Arc<View>),
+    Routine(Arc<Routine>),
     User(Arc<User>),
     Grant(Grant),
     Comment {
@@ -86,6 +88,7 @@ impl State {
                 Relation::Table(table) => Item::Table(table.clone()),
                 Relation::View(view) => Item::View(view.clone()),
             }))
+            .chain(self.routines.values().cloned().map(Item::Routine))
             .chain(self.grants.values().copied().map(Item::Grant))
             .chain(
                 self.comments
@@ -171,6 +174,7 @@ impl Restore {
             }
             Item::Table(table) => self.relation(Relation::Table(table))?,
             Item::View(view) => self.relation(Relation::View(view))?,
+            Item::Routine(routine) => named(state.restore_routine(routine))?,
             Item::User(user) => {
                 named(state.claim_name(Namespace::Users, &user.name, user.oid))?;
                 state.users.insert_mut(user.oid, user);

@@ -87,7 +87,13 @@ impl State {
         if view.late_binding && !view.depends_on.is_empty() {
             fail!(InternalError, "a late-binding view depends on nothing");
         }
-        view.depends_on.iter().try_for_each(|oid| self.known_relation(*oid).map(drop))
+        view.depends_on.iter().try_for_each(|oid| {
+            // Functions in SQL are what views stand on too.
+            if self.routine_by_oid(*oid).is_some() {
+                return Ok(());
+            }
+            self.known_relation(*oid).map(drop)
+        })
     }
 
     /// True when one of `from` reaches `target` through views.

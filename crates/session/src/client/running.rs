@@ -119,14 +119,23 @@ fn kind(statement: &sql::Statement) -> &'static str {
         | S::Revoke(_)
         | S::CreateUser(_)
         | S::AlterUser(_)
+        | S::CreateRoutine(_)
+        | S::AlterRoutine(_)
+        | S::DropRoutines(_)
         | S::DropUser(_) => "DDL",
         S::Begin(_) | S::Commit | S::Rollback | S::Set(_) | S::Reset(_) | S::Show(_) => "UTILITY",
+        S::Call(_) => "CALL",
         S::Analyze(_) | S::Vacuum(_) | S::Cancel { .. } => "COMMAND",
         _ => "OTHER",
     }
 }
 
 impl Run {
+    /// A statement of a procedure: it has an id of its own, and ends when the CALL does.
+    pub(crate) fn child(&self) -> Run {
+        Run { id: self.inner.leader.new_query_id(), ..self.clone() }
+    }
+
     /// The plan is made; execution begins.
     pub(crate) fn planned(&self) {
         self.inner.progress.lock().planned_us = Some(base::clock::now_us());

@@ -285,6 +285,21 @@ impl ClientSession {
                     objects.extend(relations.iter().map(granted_relation));
                 }
             }
+            GrantObjects::Routines(kind, names) => {
+                for name in names {
+                    let kind = super::routine::kind_of(*kind);
+                    objects.push(granted_routine(&*super::routine::find(&context, name, kind)?));
+                }
+            }
+            GrantObjects::AllRoutinesInSchemas(kind, names) => {
+                for name in names {
+                    let schema = self.schema_named(name)?;
+                    let kind = super::routine::kind_of(*kind);
+                    let routines = context.state.routines(schema.oid);
+                    let routines = routines.iter().filter(|routine| routine.kind == kind);
+                    objects.extend(routines.map(|routine| granted_routine(routine)));
+                }
+            }
             GrantObjects::Schemas(names) => {
                 for name in names {
                     let schema = self.schema_named(name)?;
@@ -350,6 +365,16 @@ fn granted_relation(relation: &catalog::Relation) -> Granted {
         kind: "relation",
         name: relation.name().to_owned(),
         all: privileges::ON_RELATION,
+    }
+}
+
+fn granted_routine(routine: &catalog::Routine) -> Granted {
+    Granted {
+        oid: routine.oid,
+        owner: routine.owner,
+        kind: routine.kind.name(),
+        name: routine.name.clone(),
+        all: Privileges::EXECUTE,
     }
 }
 

@@ -38,7 +38,8 @@ fn fits(batch: &RecordBatch, table: &Table) -> bool {
             .all(|(array, column)| *array.data_type() == column.sql_type.arrow())
 }
 
-fn evaluate(plan: &LogicalPlan) -> Result<Option<RecordBatch>> {
+/// The rows of a plan that reads nothing; `None` for one that does.
+pub(super) fn evaluate(plan: &LogicalPlan) -> Result<Option<RecordBatch>> {
     match plan {
         LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => one_row().map(Some),
         LogicalPlan::Values(values) => of_values(values).map(Some),

@@ -8,11 +8,12 @@ use arrow_array::RecordBatch;
 use base::client::{BatchStream, Column, Outcome};
 use base::{Result, error};
 use futures::{StreamExt, stream};
-use sql::ast::{DeclareCursor, Fetch, FetchCount, Ident};
+use sql::ast::{DeclareCursor, Fetch, FetchCount, Ident, Query};
 use tokio::sync::Mutex;
 
 use super::done;
 use crate::client::{ClientSession, NAMES_MAX, Run};
+use crate::relations::at;
 use crate::transaction::Block;
 
 /// An open cursor.
@@ -57,16 +58,28 @@ impl Remaining {
 
 impl ClientSession {
     pub(crate) async fn declare(&mut self, declare: &DeclareCursor, run: &Run) -> Result<Outcome> {
-        let name = &declare.name.name;
         if self.work.block() != Block::Explicit && !declare.hold {
             return Err(error!(
                 NoActiveSqlTransaction,
                 "DECLARE CURSOR may only be used in transaction blocks"
             ));
         }
+        self.open_cursor(&declare.name, &declare.query, declare.hold, run).await?;
+        done("DECLARE CURSOR")
+    }
+
+    /// Starts a query and keeps its rows under a name.
+    pub(crate) async fn open_cursor(
+        &mut self,
+        name: &Ident,
+        query: &Query,
+        hold: bool,
+        run: &Run,
+    ) -> Result<()> {
+        let Ident { name, position } = name;
         if self.cursors.contains_key(name) {
-            return Err(error!(DuplicateCursor, "cursor \"{name}\" already exists")
-                .at(declare.name.position));
+            let error = error!(DuplicateCursor, "cursor \"{name}\" already exists");
+            return Err(at(error, *position));
         }
         if self.cursors.len() >= NAMES_MAX {
             return Err(error!(
@@ -74,7 +87,7 @@ impl ClientSession {
                 "a session cannot have more than {NAMES_MAX} cursors"
             ));
         }
-        let fresh = self.bind_query(&declare.query, &[]).await?;
+        let fresh = self.bind_query(query, &[]).await?;
         self.note_reads(&fresh.bound.relations);
         let columns = Arc::clone(&fresh.columns);
         // The cursor outlives the statement that declares it, and so does its token.
@@ -83,8 +96,8 @@ impl ClientSession {
         let batches = self.stream_detached(plan, run).await?;
         let rows = Remaining { batches: Some(batches), rest: VecDeque::new() };
         let rows = Arc::new(Mutex::new(rows));
-        self.cursors.insert(name.clone(), Cursor { columns, hold: declare.hold, rows });
-        done("DECLARE CURSOR")
+        self.cursors.insert(name.clone(), Cursor { columns, hold, rows });
+        Ok(())
     }
 
     /// Starts a query under a token of its own.
@@ -131,6 +144,18 @@ impl ClientSession {
             }))
         });
         Ok(Outcome::Rows { columns, batches: Box::pin(batches), verb: "FETCH", counted: true })
+    }
+
+    /// The next row of a cursor, as a batch of one row.
+    pub(crate) async fn fetch_row(
+        &mut self,
+        name: &Ident,
+    ) -> Result<(Arc<[Column]>, Option<RecordBatch>)> {
+        let cursor = self.cursor(name)?;
+        let columns = Arc::clone(&cursor.columns);
+        let rows = Arc::clone(&cursor.rows);
+        let row = rows.lock().await.next(1).await?;
+        Ok((columns, row))
     }
 
     /// MOVE: reads and drops.

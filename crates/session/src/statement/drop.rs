@@ -113,20 +113,14 @@ impl ClientSession {
                 truncate.table.position(),
             ));
         };
+        self.may_end_transaction()?;
         let context = self.context()?;
         let relation = Relation::Table(std::sync::Arc::clone(&table));
         let wanted = catalog::Privileges::TRUNCATE;
         privileges::on_relation(&context.state, &context.user, &relation, wanted)?;
         self.apply(Op::RemoveAllSegments { table: table.oid })?;
         // TRUNCATE commits at once, as documented, also inside a block.
-        let explicit = self.work.block() == crate::transaction::Block::Explicit;
-        let settings = self.settings.clone();
-        self.commit().await?;
-        if explicit {
-            self.work.begin(&settings, None);
-        } else {
-            self.work.enter(&settings);
-        }
+        self.chain(true).await?;
         done("TRUNCATE TABLE")
     }
 }

@@ -104,7 +104,7 @@ impl ClientSession {
 }
 
 /// A constant as a parameter's value; what has no form of its own goes as text.
-fn value(scalar: ScalarValue) -> Result<Value> {
+pub(super) fn value(scalar: ScalarValue) -> Result<Value> {
     if scalar.is_null() {
         return Ok(Value::Null);
     }

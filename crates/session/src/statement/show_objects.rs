@@ -1,17 +1,20 @@
 //! SHOW DATABASES, SCHEMAS, TABLES, COLUMNS, CONSTRAINTS, GRANTS, PROCEDURES, FUNCTIONS,
 //! PARAMETERS, TABLE and VIEW: columns as documented, rows from the catalog.
 
+use std::sync::Arc;
+
 use base::SqlType::{self, Integer, Timestamp, Varchar};
 use base::ids::Oid;
 use base::{Result, error, suggest};
-use catalog::{Constraint, DistStyle, Relation, SortKey, Table};
-use sql::ast::{GrantsOn, ObjectName, Operand, Show, ShowFilter};
+use catalog::{Constraint, DistStyle, Relation, Routine, RoutineKind, SortKey, Table};
+use sql::ast::{GrantsOn, Ident, ObjectName, Operand, RoutineName, RoutineType, Show, ShowFilter};
 
+use super::routine;
 use super::show::{Filter, Operands, refused};
 use crate::privileges;
 use crate::system::{
-    AnyRelation, NULL, Rows, Space, SystemContext, definition, dist_style_text, row, shown_style,
-    type_parts, view_text, yes_no,
+    AnyRelation, NULL, Rows, Space, SystemContext, definition, dist_style_text, routines, row,
+    shown_style, type_parts, view_text, yes_no,
 };
 
 type Columns = &'static [(&'static str, SqlType)];
@@ -148,6 +151,7 @@ const PARAMETERS: Columns = &[
     ("numeric_scale", Integer),
 ];
 const DDL: Columns = &[("Show Table DDL statement", Varchar(65_535))];
+const PROCEDURE_DDL: Columns = &[("Stored Procedure Definition", Varchar(65_535))];
 const VIEW_DDL: Columns = &[("Show View DDL statement", Varchar(65_535))];
 
 /// The columns of a SHOW of objects.
@@ -163,6 +167,7 @@ pub(super) fn columns(show: &Show) -> Result<Columns> {
         Show::Grants { .. } => GRANTS,
         Show::Procedures { .. } => PROCEDURES,
         Show::Functions { .. } => FUNCTIONS,
+        Show::Procedure(_) => PROCEDURE_DDL,
         Show::Parameters { .. } => PARAMETERS,
         Show::Table(_) => DDL,
         Show::View(_) => VIEW_DDL,
@@ -193,7 +198,7 @@ pub(super) fn parameter_count(show: &Show) -> usize {
             all.extend(to);
             all.extend(operands(f));
         }
-        Show::All | Show::Parameter(_) | Show::Table(_) | Show::View(_) => {}
+        Show::All | Show::Parameter(_) | Show::Table(_) | Show::View(_) | Show::Procedure(_) => {}
     }
     let number = |operand: &&Operand| match operand {
         Operand::Parameter(n) => usize::from(*n),
@@ -238,19 +243,56 @@ pub(super) fn rows(context: &SystemContext, show: &Show, given: &Operands<'_>) -
             let to = to.as_ref().map(|to| given.name(to)).transpose()?;
             grants(context, on.as_ref(), to.as_deref(), given, &given.filter(filter)?)
         }
-        // Users cannot make routines, so there are none in any schema.
-        Show::Procedures { schema, .. } | Show::Functions { schema, .. } => {
-            schema_of(context, &given.names(schema)?)?;
-            Ok(Rows::new())
+        Show::Procedures { schema, filter } => {
+            shown_routines(context, schema, RoutineKind::Procedure, given, filter)
         }
-        Show::Parameters { name, .. } => {
-            let name = given.names(name)?.join(".");
-            Err(error!(UndefinedFunction, "routine {name} does not exist"))
+        Show::Functions { schema, filter } => {
+            shown_routines(context, schema, RoutineKind::Function, given, filter)
+        }
+        Show::Parameters { function, name, arguments, filter } => {
+            let kind = if *function { RoutineKind::Function } else { RoutineKind::Procedure };
+            let routine = routine_of(context, &given.names(name)?, arguments.as_deref(), kind)?;
+            let filter = given.filter(filter)?;
+            let mut rows = routines::shown_parameters(context, &routine);
+            rows.truncate(filter.limit);
+            Ok(rows)
+        }
+        Show::Procedure(name) => {
+            let routine = routine::find(context, name, RoutineKind::Procedure)?;
+            Ok(vec![row![routines::definition(context, &routine)]])
         }
         Show::Table(name) => table_ddl(context, name),
         Show::View(name) => view_ddl(context, name),
         Show::All | Show::Parameter(_) => Err(refused("this")),
     }
+}
+
+fn shown_routines(
+    context: &SystemContext,
+    schema: &[Operand],
+    kind: RoutineKind,
+    given: &Operands<'_>,
+    filter: &ShowFilter,
+) -> Result<Rows> {
+    let schema = schema_of(context, &given.names(schema)?)?;
+    let filter = given.filter(filter)?;
+    let mut rows = routines::shown(context, &schema, kind, |name| filter.takes(name));
+    rows.truncate(filter.limit);
+    Ok(rows)
+}
+
+/// The routine of `[[database.]schema.]name` and its input types.
+fn routine_of(
+    context: &SystemContext,
+    names: &[String],
+    types: Option<&[SqlType]>,
+    kind: RoutineKind,
+) -> Result<Arc<Routine>> {
+    let wanted = RoutineName {
+        name: ObjectName(names.iter().cloned().map(Ident::made).collect()),
+        arguments: types.map(|types| types.iter().copied().map(RoutineType::Sql).collect()),
+    };
+    routine::find(context, &wanted, kind)
 }
 
 fn check_database(context: &SystemContext, name: &str) -> Result<()> {
@@ -349,7 +391,7 @@ fn tables(context: &SystemContext, schema: &str, filter: &Filter) -> Rows {
             };
             let (created, style) = match relation {
                 AnyRelation::User(Relation::Table(table)) => {
-                    let user = Relation::Table(std::sync::Arc::clone(table));
+                    let user = Relation::Table(Arc::clone(table));
                     (Some(table.created_us), shown_style(&user))
                 }
                 AnyRelation::User(Relation::View(view)) => (Some(view.created_us), None),
@@ -512,6 +554,15 @@ fn grants(
                     check_database(context, &names.join("."))?;
                     let database = &context.database;
                     add(database.oid, database.owner, None, database.name.clone(), "DATABASE");
+                }
+                "PROCEDURE" | "FUNCTION" => {
+                    let function = on.kind.eq_ignore_ascii_case("function");
+                    let kind =
+                        if function { RoutineKind::Function } else { RoutineKind::Procedure };
+                    let routine = routine_of(context, &names, on.arguments.as_deref(), kind)?;
+                    let schema = context.namespace_name(routine.schema);
+                    let kind = kind.name().to_uppercase();
+                    add(routine.oid, routine.owner, Some(schema), routine.name.clone(), &kind);
                 }
                 other => return Err(refused(&format!("GRANTS ON {other}"))),
             }

@@ -98,6 +98,9 @@ impl ClientSession {
         let state = Arc::clone(&self.context()?.state);
         let mut depends_on = Vec::new();
         for used in fresh.bound.relations.iter().filter(|used| used.through.is_none()) {
+            if state.routine_by_oid(used.oid).is_some() && !depends_on.contains(&used.oid) {
+                depends_on.push(used.oid);
+            }
             let Some(relation) = state.relation_by_oid(used.oid) else { continue };
             if relation.table().is_some_and(|table| table.temporary.is_some()) {
                 return Err(Error::unsupported(format!(

@@ -11,8 +11,8 @@ use super::{Rows, Space, SystemTable};
 
 pub(crate) static TABLES: &[SystemTable] = &[
     SystemTable::table("pg_type", 1247, TYPE, types),
-    SystemTable::table("pg_proc", 1255, PROC, procedures),
-    SystemTable::table("pg_proc_info", 0, PROC, procedures),
+    SystemTable::table("pg_proc", 1255, PROC, super::routines::procedures),
+    SystemTable::table("pg_proc_info", 0, PROC, super::routines::procedures),
     SystemTable::table("pg_database", 1262, DATABASE, databases),
     SystemTable::table("pg_database_info", 0, DATABASE, databases),
     SystemTable::table("pg_shadow", 0, USER, users),
@@ -174,12 +174,6 @@ const PROC: Columns = &[
     ("prokind", QuotedChar),
     ("proiswindow", Boolean),
 ];
-
-/// Users cannot define functions yet, and the built-in ones have no rows: Redshift's clients
-/// read pg_proc only for user-defined functions and procedures.
-fn procedures(_: &SystemContext) -> Rows {
-    Rows::new()
-}
 
 const DATABASE: Columns = &[
     ("oid", OidType),
@@ -363,7 +357,7 @@ const LANGUAGE: Columns = &[
 ];
 
 fn languages(_: &SystemContext) -> Rows {
-    [(12u32, "internal"), (14, "sql")]
+    [(12u32, "internal"), (14, "sql"), (super::routines::PLPGSQL_OID, "plpgsql")]
         .into_iter()
         .map(|(oid, name)| row![oid, name, false, true, 0u32, 0u32, NULL])
         .collect()

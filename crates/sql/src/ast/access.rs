@@ -2,7 +2,7 @@
 
 use base::Secret;
 
-use super::{ConnectionLimit, Ident, ObjectName, SetValue};
+use super::{ConnectionLimit, Ident, ObjectName, RoutineKind, RoutineName, SetValue};
 
 /// CREATE USER.
 #[derive(Clone, Debug)]
@@ -129,6 +129,8 @@ pub enum GrantObjects {
     AllTablesInSchemas(Vec<Ident>),
     Schemas(Vec<Ident>),
     Databases(Vec<Ident>),
+    Routines(RoutineKind, Vec<RoutineName>),
+    AllRoutinesInSchemas(RoutineKind, Vec<Ident>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

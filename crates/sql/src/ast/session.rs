@@ -1,6 +1,8 @@
 //! Session statements: settings, transactions, cursors.
 
-use super::{Ident, ObjectName, Query};
+use base::SqlType;
+
+use super::{Ident, ObjectName, Query, RoutineName};
 
 /// SET.
 #[derive(Clone, Debug)]
@@ -107,8 +109,12 @@ pub enum Show {
         /// True for FUNCTION, false for PROCEDURE.
         function: bool,
         name: Vec<Operand>,
+        /// The types of its input arguments.
+        arguments: Option<Vec<SqlType>>,
         filter: ShowFilter,
     },
+    /// SHOW PROCEDURE name: its DDL.
+    Procedure(RoutineName),
     /// SHOW TABLE name: its DDL.
     Table(ObjectName),
     /// SHOW VIEW name: its DDL.
@@ -120,6 +126,8 @@ pub struct GrantsOn {
     /// `TABLE`, `SCHEMA`, `DATABASE`, `FUNCTION`, `PROCEDURE`.
     pub kind: String,
     pub name: Vec<Operand>,
+    /// The types of a routine's input arguments.
+    pub arguments: Option<Vec<SqlType>>,
 }
 
 /// LIKE pattern and LIMIT of a SHOW.

@@ -173,6 +173,13 @@ pub struct AlterTable {
     pub actions: Vec<AlterTableAction>,
 }
 
+impl AlterTable {
+    /// True for ALTER TABLE APPEND.
+    pub fn appends(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, AlterTableAction::AppendFrom { .. }))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum AlterTableAction {
     RenameTo(Ident),

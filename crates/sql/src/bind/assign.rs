@@ -226,6 +226,7 @@ impl Binder<'_> {
         let text = query.source.text();
         let context = self.context(query.body.as_ref(), &query.source);
         let mut body = query.body.as_ref().clone();
+        super::inline::inline_functions(&mut body, &context)?;
         rewrite::rewrite(&mut body)?;
         let plan = self.plan_rows(body, text, &context, &known, (table, listed))?;
         let plan = self.analyse(plan).map_err(|e| error_from_datafusion(e, text))?;

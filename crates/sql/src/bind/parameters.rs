@@ -117,6 +117,14 @@ pub(crate) fn scalars(
     values.iter().zip(types).map(|(value, to)| scalar(value, *to, options)).collect()
 }
 
+/// One value as a literal of a type.
+///
+/// # Errors
+/// As [`scalars`].
+pub(crate) fn one(value: &Value, to: SqlType, options: &BinderOptions) -> Result<ScalarValue> {
+    scalar(value, to, options)
+}
+
 fn scalar(value: &Value, to: SqlType, options: &BinderOptions) -> Result<ScalarValue> {
     let utc = || Some(base::types::UTC.into());
     let given = match value {

@@ -110,6 +110,18 @@ pub(crate) fn scalar(
     ScalarValue::try_from_array(&array, 0).map_err(|e| crate::error_from_datafusion(e, ""))
 }
 
+/// One value as an assignment makes it: text that is too long is an error.
+pub(crate) fn assigned(
+    value: ScalarValue,
+    to: SqlType,
+    options: &BinderOptions,
+) -> Result<ScalarValue> {
+    let array = value.to_array().map_err(|e| crate::error_from_datafusion(e, ""))?;
+    let rules = Rules { to, mode: Mode::Assign, zone: options.moment.time_zone, column: "" };
+    let array = rules.cast(&array)?;
+    ScalarValue::try_from_array(&array, 0).map_err(|e| crate::error_from_datafusion(e, ""))
+}
+
 /// A whole array cast as by CAST, in UTC.
 pub(crate) fn array(array: &ArrayRef, to: SqlType) -> Result<ArrayRef> {
     if *array.data_type() == to.arrow() {

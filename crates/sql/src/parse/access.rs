@@ -6,11 +6,11 @@ use sqlparser::tokenizer::Token;
 use super::cursor::Cursor;
 use super::object::connection_limit;
 use super::settings::{set_value, setting_name};
-use super::unsupported;
+use super::{routine, unsupported};
 use crate::ast::{
     AlterGroup, AlterGroupAction, AlterUser, AlterUserAction, CreateGroup, CreateUser, DropUsers,
-    Grant, GrantObjects, Grantee, Privilege, PrivilegeKind, Privileges, Revoke, Statement,
-    UserOption,
+    Grant, GrantObjects, Grantee, Privilege, PrivilegeKind, Privileges, Revoke, RoutineKind,
+    Statement, UserOption,
 };
 
 /// After CREATE USER.
@@ -243,20 +243,24 @@ fn objects(cursor: &mut Cursor, verb: &str) -> Result<GrantObjects> {
     if cursor.accept("schema") {
         return Ok(GrantObjects::Schemas(cursor.list(Cursor::ident)?));
     }
+    for (word, kind) in
+        [("functions", RoutineKind::Function), ("procedures", RoutineKind::Procedure)]
+    {
+        if cursor.accept_all(&["all", word, "in", "schema"]) {
+            let schemas = cursor.list(Cursor::ident)?;
+            return Ok(GrantObjects::AllRoutinesInSchemas(kind, schemas));
+        }
+    }
+    if matches!(cursor.peek_nth(1), Token::Word(_))
+        && !cursor.is_nth(1, "to")
+        && let Some(kind) = routine::kind(cursor)
+    {
+        return Ok(GrantObjects::Routines(kind, cursor.list(routine::routine_name)?));
+    }
     if cursor.accept("database") {
         return Ok(GrantObjects::Databases(cursor.list(Cursor::ident)?));
     }
-    let refused = [
-        "all",
-        "function",
-        "procedure",
-        "language",
-        "datashare",
-        "copy",
-        "external",
-        "model",
-        "template",
-    ];
+    let refused = ["all", "language", "datashare", "copy", "external", "model", "template"];
     for word in refused {
         let followed = matches!(cursor.peek_nth(1), Token::Word(_)) && !cursor.is_nth(1, "to");
         if cursor.is(word) && followed {

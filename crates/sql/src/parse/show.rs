@@ -1,6 +1,6 @@
 //! SHOW in all its forms. Names may be parameters: drivers prepare `SHOW TABLES FROM SCHEMA $1.$2`.
 
-use base::{Error, Result, error};
+use base::{Error, Result, SqlType, error};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
@@ -65,6 +65,10 @@ fn form(cursor: &mut Cursor) -> Result<Show> {
         cursor.next();
         return Ok(Show::Table(cursor.object_name()?));
     }
+    if cursor.is("procedure") && more(cursor) {
+        cursor.next();
+        return Ok(Show::Procedure(super::routine::routine_name(cursor)?));
+    }
     if cursor.is("view") && more(cursor) {
         cursor.next();
         return Ok(Show::View(cursor.object_name()?));
@@ -78,7 +82,6 @@ fn form(cursor: &mut Cursor) -> Result<Show> {
 /// Forms that are refused by name.
 const REFUSED: &[&[&str]] = &[
     &["external", "table"],
-    &["procedure"],
     &["model"],
     &["datashares"],
     &["policies"],
@@ -126,8 +129,8 @@ fn grants(cursor: &mut Cursor, columns: bool) -> Result<Show> {
         let kinds = ["table", "schema", "database", "function", "procedure", "datashare"];
         let kind = cursor.one_of(&kinds).ok_or_else(|| cursor.unexpected())?.to_uppercase();
         let name = operands(cursor, 3)?;
-        skip_arguments(cursor)?;
-        on = Some(GrantsOn { kind, name });
+        let arguments = argument_types(cursor)?;
+        on = Some(GrantsOn { kind, name, arguments });
     }
     let mut to = None;
     if cursor.accept("for") {
@@ -143,17 +146,22 @@ fn grants(cursor: &mut Cursor, columns: bool) -> Result<Show> {
 fn parameters(cursor: &mut Cursor) -> Result<Show> {
     let kind = cursor.one_of(&["function", "procedure"]).ok_or_else(|| cursor.unexpected())?;
     let name = operands(cursor, 3)?;
-    skip_arguments(cursor)?;
-    Ok(Show::Parameters { function: kind == "function", name, filter: filter(cursor)? })
+    let arguments = argument_types(cursor)?;
+    let function = kind == "function";
+    Ok(Show::Parameters { function, name, arguments, filter: filter(cursor)? })
 }
 
-/// `(type, …)` after a function's name: there is no overloading to choose from.
-fn skip_arguments(cursor: &mut Cursor) -> Result<()> {
-    if cursor.symbol(&Token::LParen) && !cursor.symbol(&Token::RParen) {
-        cursor.list(Cursor::sql_type)?;
-        cursor.expect_symbol(&Token::RParen)?;
+/// `(type, …)` after a routine's name, when a parenthesis is next.
+fn argument_types(cursor: &mut Cursor) -> Result<Option<Vec<SqlType>>> {
+    if !cursor.symbol(&Token::LParen) {
+        return Ok(None);
     }
-    Ok(())
+    if cursor.symbol(&Token::RParen) {
+        return Ok(Some(Vec::new()));
+    }
+    let types = cursor.list(Cursor::sql_type)?;
+    cursor.expect_symbol(&Token::RParen)?;
+    Ok(Some(types))
 }
 
 fn filter(cursor: &mut Cursor) -> Result<ShowFilter> {

@@ -106,10 +106,36 @@ fn syntax_errors_are_postgresqls() {
     assert_eq!(fails("select 'ä' frm t x").2, Some(16));
     assert_eq!(fails("select 1; select 2").0, SqlState::SyntaxError);
     assert!(parse("SELEC 1").unwrap_err().get_hint().is_some_and(|hint| hint.contains("SELECT")));
-    assert_eq!(
-        fails("create procedure p() as $$ $$ language plpgsql").0,
-        SqlState::FeatureNotSupported
-    );
+    assert_eq!(fails("create library l language plpythonu").0, SqlState::FeatureNotSupported);
+}
+
+#[test]
+fn routines_have_arguments_clauses_and_a_place_for_the_body() {
+    let text = "create or replace procedure s.p(a in int, inout b varchar(9), c out refcursor, \
+                double precision) nonatomic as $x$BEGIN NULL; END$x$ language plpgsql \
+                security definer set query_group to x";
+    let Statement::CreateRoutine(create) = parse(text).unwrap() else { panic!() };
+    let modes: Vec<ArgumentMode> = create.arguments.iter().map(|one| one.mode).collect();
+    use ArgumentMode::{In, InOut, Out};
+    assert_eq!(modes, [In, InOut, Out, In]);
+    assert_eq!(create.arguments[2].sql_type, RoutineType::RefCursor);
+    assert!(create.arguments[3].name.is_none());
+    assert!(create.or_replace && create.nonatomic && create.security_definer);
+    assert_eq!(create.body, "BEGIN NULL; END");
+    assert_eq!(create.body_position as usize, text.find("BEGIN").unwrap() + 1);
+    assert_eq!(create.settings[0].0.name, "query_group");
+    let Statement::DropRoutines(drop) = parse("drop procedure if exists p(int), q").unwrap() else {
+        panic!()
+    };
+    assert!(drop.if_exists && drop.routines[1].arguments.is_none());
+    for (text, position) in [
+        ("create procedure p() language plpgsql", 38),
+        ("create procedure p(a int = 1) as $$ $$ language plpgsql", 26),
+        ("create function f(int) as $$ $$ language sql", 24),
+        ("call p", 7),
+    ] {
+        assert_eq!(fails(text).2, Some(position), "{text}");
+    }
 }
 
 #[test]

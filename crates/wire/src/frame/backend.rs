@@ -84,7 +84,7 @@ pub(crate) fn bare(out: &mut Vec<u8>, tag: u8) {
 
 /// ErrorResponse. `fatal` says that the connection ends with it.
 pub(crate) fn error(out: &mut Vec<u8>, fatal: bool, error: &Error) {
-    fields(out, b'E', if fatal { "FATAL" } else { "ERROR" }, error.sqlstate().code(), error);
+    fields(out, b'E', if fatal { "FATAL" } else { "ERROR" }, error.code(), error);
 }
 
 /// NoticeResponse.
@@ -97,7 +97,7 @@ pub(crate) fn notice(out: &mut Vec<u8>, severity: Severity, notice: &Error) {
     // Only an error's code says more than its severity does.
     let code = match (severity, notice.sqlstate()) {
         (Severity::Warning, SqlState::SuccessfulCompletion) => SqlState::Warning.code(),
-        (_, state) => state.code(),
+        _ => notice.code(),
     };
     fields(out, b'N', name, code, notice);
 }
@@ -117,6 +117,11 @@ fn fields(out: &mut Vec<u8>, tag: u8, severity: &str, code: &str, error: &Error)
         field(b'M', Some(error.message()));
         field(b'D', error.get_detail());
         field(b'H', error.get_hint());
+        field(b'W', error.get_context());
+        if let Some((text, position)) = error.internal_position() {
+            field(b'p', Some(&position.to_string()));
+            field(b'q', Some(text));
+        }
         field(b'P', error.position().map(|position| position.to_string()).as_deref());
         field(b's', object.schema.as_deref());
         field(b't', object.table.as_deref());

@@ -5,7 +5,7 @@ use base::ids::Oid;
 use base::{Result, error};
 
 use super::super::context::AnyRelation;
-use super::super::{Cell, SystemContext, keys, pg_relations};
+use super::super::{Cell, SystemContext, keys, pg_relations, routines};
 use super::Declaration;
 use super::value::Argument;
 
@@ -84,16 +84,31 @@ pub(super) static TABLE: &[Declaration] = &[
     f("current_snapshot", BigInt, (0, 0), |c, _| Ok(c.state.position().0.into())),
     f("txid_current", BigInt, (0, 0), |c, _| Ok(c.leader.transaction_of(c.process_id).into())),
     nothing("pg_get_serial_sequence", (2, 2)),
-    nothing("pg_get_function_result", (1, 1)),
-    nothing("pg_get_function_arguments", (1, 1)),
-    nothing("pg_get_function_identity_arguments", (1, 1)),
-    nothing("pg_get_functiondef", (1, 1)),
+    f("pg_get_function_result", Text, (1, 1), |c, args| {
+        Ok(routine(c, &args[0])?.and_then(|one| routines::result_text(&one)).into())
+    }),
+    f("pg_get_function_arguments", Text, (1, 1), |c, args| {
+        Ok(routine(c, &args[0])?.map(|one| routines::arguments_text(&one, false)).into())
+    }),
+    f("pg_get_function_identity_arguments", Text, (1, 1), |c, args| {
+        Ok(routine(c, &args[0])?.map(|one| routines::arguments_text(&one, false)).into())
+    }),
+    f("pg_get_functiondef", Text, (1, 1), |c, args| {
+        Ok(routine(c, &args[0])?.map(|one| routines::definition(c, &one)).into())
+    }),
     nothing("pg_get_partkeydef", (1, 1)),
     nothing("pg_get_ruledef", (1, 2)),
     nothing("pg_get_triggerdef", (1, 2)),
     nothing("pg_get_statisticsobjdef_columns", (1, 1)),
     nothing("pg_tablespace_location", (1, 1)),
 ];
+
+fn routine(
+    context: &SystemContext,
+    argument: &Argument,
+) -> Result<Option<std::sync::Arc<catalog::Routine>>> {
+    Ok(context.state.routine_by_oid(oid(argument)?))
+}
 
 /// An id argument.
 pub(super) fn oid(argument: &Argument) -> Result<Oid> {
