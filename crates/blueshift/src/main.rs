@@ -3,6 +3,7 @@
 mod admin;
 mod assembly;
 mod demo;
+mod processor;
 mod roles;
 mod shell;
 mod sizes;
@@ -42,19 +43,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = assembly::runtime().and_then(|runtime| {
-        let outcome = runtime.block_on(run(arguments.command));
-        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-        outcome
-    });
-    match outcome {
+    match checked() {
         Ok(code) => code,
         Err(error) => {
             shell::print_error(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn checked() -> Result<ExitCode> {
+    processor::check()?;
+    let arguments = Arguments::parse();
+    let runtime = assembly::runtime()?;
+    let outcome = runtime.block_on(run(arguments.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
