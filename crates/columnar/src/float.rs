@@ -4,6 +4,7 @@
 
 use crate::integer::{IntReader, IntStream, IntTest, Menu, Native, encode, plain_bytes};
 use crate::layout::{Parsed, Reader, fault};
+use crate::stream::VectorReader;
 use crate::{Selection, VECTOR_ROWS};
 
 /// Tags of number bodies in the file.
@@ -143,19 +144,41 @@ pub(crate) enum FloatReader<'a, T> {
     Scaled { power: f64, stream: IntReader<'a, i64>, scratch: Vec<i64> },
 }
 
-impl<T: Float> FloatReader<'_, T> {
-    pub(crate) fn append(&mut self, vector: usize, out: &mut Vec<T>) -> Parsed<()> {
+impl<T: Float> VectorReader for FloatReader<'_, T> {
+    type Value = T;
+
+    fn append(&mut self, vector: usize, out: &mut Vec<T>) -> Parsed<()> {
         match self {
             FloatReader::Bits(reader) => reader.append(vector, out),
             FloatReader::Scaled { power, stream, scratch } => {
                 scratch.clear();
                 stream.append(vector, scratch)?;
-                let power = *power;
-                out.extend(scratch.iter().map(|value| T::from_double(*value as f64 / power)));
+                scale(scratch, *power, out);
                 Ok(())
             }
         }
     }
+
+    fn append_selected(
+        &mut self,
+        vector: usize,
+        selection: &Selection,
+        out: &mut Vec<T>,
+    ) -> Parsed<()> {
+        match self {
+            FloatReader::Bits(reader) => reader.append_selected(vector, selection, out),
+            FloatReader::Scaled { power, stream, scratch } => {
+                scratch.clear();
+                stream.append_selected(vector, selection, scratch)?;
+                scale(scratch, *power, out);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn scale<T: Float>(whole: &[i64], power: f64, out: &mut Vec<T>) {
+    out.extend(whole.iter().map(|value| T::from_double(*value as f64 / power)));
 }
 
 /// Writes a body from bit patterns as streams carry them.

@@ -12,9 +12,10 @@ use bytes::Bytes;
 pub(crate) use filter::{IntTest, WideTest, code_test};
 pub(crate) use plan::{Menu, bounds, encode, encode_within, plain_bytes};
 
-use crate::VECTOR_ROWS;
 use crate::layout::{Parsed, Reader, fault, i64_at};
 use crate::packing::{Lanes, Word, packed_bytes, unpack};
+use crate::stream::{VectorReader, append_compressed};
+use crate::{Selection, VECTOR_ROWS};
 
 /// Tags of integer streams in the file.
 pub(crate) mod tag {
@@ -321,9 +322,10 @@ enum Source<'a, T> {
     Dictionary { values: Vec<T>, codes: Box<IntReader<'a, u32>>, scratch: Vec<u32> },
 }
 
-impl<T: Native> IntReader<'_, T> {
-    /// Appends the values of vector `vector`, which exists.
-    pub(crate) fn append(&mut self, vector: usize, out: &mut Vec<T>) -> Parsed<()> {
+impl<T: Native> VectorReader for IntReader<'_, T> {
+    type Value = T;
+
+    fn append(&mut self, vector: usize, out: &mut Vec<T>) -> Parsed<()> {
         let first = vector * VECTOR_ROWS;
         let n = (self.rows - first).min(VECTOR_ROWS);
         match &mut self.source {
@@ -336,6 +338,24 @@ impl<T: Native> IntReader<'_, T> {
                 scratch.clear();
                 codes.append(vector, scratch)?;
                 gather(values, scratch, out)
+            }
+        }
+    }
+
+    fn append_selected(
+        &mut self,
+        vector: usize,
+        selection: &Selection,
+        out: &mut Vec<T>,
+    ) -> Parsed<()> {
+        match &mut self.source {
+            Source::Dictionary { values, codes, scratch } => {
+                scratch.clear();
+                codes.append_selected(vector, selection, scratch)?;
+                gather(values, scratch, out)
+            }
+            Source::Direct(_) | Source::Runs { .. } => {
+                append_compressed(self, vector, selection, out)
             }
         }
     }

@@ -18,6 +18,7 @@ mod layout;
 mod packing;
 mod predicate;
 mod selection;
+mod stream;
 mod text;
 mod wide;
 mod writer;

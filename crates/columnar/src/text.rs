@@ -16,6 +16,7 @@ pub(crate) use views::{Views, array};
 use crate::integer::{IntReader, IntStream, STREAM_ROWS_MAX, code_test, gather};
 use crate::layout::{Parsed, Reader, fault, u32_at};
 use crate::predicate::CompareOp;
+use crate::stream::VectorReader;
 use crate::{Selection, VECTOR_ROWS};
 use symbols::SymbolTable;
 
@@ -318,12 +319,24 @@ enum Source<'a> {
 }
 
 impl TextReader<'_> {
-    /// Appends the views of vector `vector`, which exists.
-    pub(crate) fn append(&mut self, vector: usize, out: &mut Vec<u128>) -> Parsed<()> {
+    /// The buffers that the appended views point into.
+    pub(crate) fn finish(self) -> Views {
+        self.views
+    }
+
+    /// Appends the views of the rows of a vector that are wanted; all without a selection.
+    fn push(
+        &mut self,
+        vector: usize,
+        selection: Option<&Selection>,
+        out: &mut Vec<u128>,
+    ) -> Parsed<()> {
         self.numbers.clear();
+        let kept = selection.map(|selection| (selection, vector));
         match &mut self.source {
             Source::Constant { view, rows } => {
-                let n = (*rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
+                let all = (*rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
+                let n = selection.map_or(all, |selection| selection.count_vector(vector));
                 out.resize(out.len() + n, *view);
                 Ok(())
             }
@@ -333,7 +346,7 @@ impl TextReader<'_> {
                 if span.len() != total_bytes(&self.numbers)? {
                     return fault("string lengths do not add up to the text");
                 }
-                self.views.push_shared(&stored.data, span.start, &self.numbers, out)
+                self.views.push_shared(&stored.data, span.start, &self.numbers, kept, out)
             }
             Source::Fsst { table, stored, lengths } => {
                 lengths.append(vector, &mut self.numbers)?;
@@ -342,17 +355,33 @@ impl TextReader<'_> {
                 let owned = self.views.owned(total);
                 let start = owned.len();
                 table.decompress(packed, total, owned)?;
-                self.views.push_owned(start, &self.numbers, out)
+                self.views.push_owned(start, &self.numbers, kept, out)
             }
             Source::Dictionary { entries, codes } => {
-                codes.append(vector, &mut self.numbers)?;
+                match selection {
+                    None => codes.append(vector, &mut self.numbers)?,
+                    Some(kept) => codes.append_selected(vector, kept, &mut self.numbers)?,
+                }
                 gather(entries, &self.numbers, out)
             }
         }
     }
+}
 
-    /// The buffers that the appended views point into.
-    pub(crate) fn finish(self) -> Views {
-        self.views
+impl VectorReader for TextReader<'_> {
+    /// A view.
+    type Value = u128;
+
+    fn append(&mut self, vector: usize, out: &mut Vec<u128>) -> Parsed<()> {
+        self.push(vector, None, out)
+    }
+
+    fn append_selected(
+        &mut self,
+        vector: usize,
+        selection: &Selection,
+        out: &mut Vec<u128>,
+    ) -> Parsed<()> {
+        self.push(vector, Some(selection), out)
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::integer::{IntReader, IntStream, Menu, WideTest, encode, encode_within};
 use crate::layout::{Parsed, Reader, fault};
+use crate::stream::{VectorReader, append_compressed};
 use crate::{Selection, VECTOR_ROWS};
 
 /// Tags of DECIMAL bodies in the file.
@@ -39,9 +40,10 @@ impl WideBody {
         }
     }
 
-    pub(crate) fn reader(&self) -> Parsed<WideReader<'_>> {
+    /// `whole`: most vectors are read with all of their rows.
+    pub(crate) fn reader(&self, whole: bool) -> Parsed<WideReader<'_>> {
         Ok(match self {
-            WideBody::Narrow { base: 0, stream } => WideReader::Direct(stream.reader()?),
+            WideBody::Narrow { base: 0, stream } if whole => WideReader::Direct(stream.reader()?),
             WideBody::Narrow { base, stream } => WideReader::Based {
                 base: *base,
                 stream: stream.reader()?,
@@ -87,15 +89,16 @@ pub(crate) enum WideReader<'a> {
     Plain(&'a [u8]),
 }
 
-impl WideReader<'_> {
-    pub(crate) fn append(&mut self, vector: usize, out: &mut Vec<i128>) -> Parsed<()> {
+impl VectorReader for WideReader<'_> {
+    type Value = i128;
+
+    fn append(&mut self, vector: usize, out: &mut Vec<i128>) -> Parsed<()> {
         match self {
             WideReader::Direct(reader) => reader.append(vector, out),
             WideReader::Based { base, stream, scratch } => {
                 scratch.clear();
                 stream.append(vector, scratch)?;
-                let base = *base;
-                out.extend(scratch.iter().map(|value| base.wrapping_add(i128::from(*value))));
+                widen(scratch, *base, out);
                 Ok(())
             }
             WideReader::Plain(data) => {
@@ -105,6 +108,32 @@ impl WideReader<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn append_selected(
+        &mut self,
+        vector: usize,
+        selection: &Selection,
+        out: &mut Vec<i128>,
+    ) -> Parsed<()> {
+        match self {
+            WideReader::Direct(reader) => reader.append_selected(vector, selection, out),
+            WideReader::Based { base, stream, scratch } => {
+                scratch.clear();
+                stream.append_selected(vector, selection, scratch)?;
+                widen(scratch, *base, out);
+                Ok(())
+            }
+            WideReader::Plain(_) => append_compressed(self, vector, selection, out),
+        }
+    }
+}
+
+fn widen(narrow: &[i64], base: i128, out: &mut Vec<i128>) {
+    if base == 0 {
+        out.extend(narrow.iter().map(|value| i128::from(*value)));
+    } else {
+        out.extend(narrow.iter().map(|value| base.wrapping_add(i128::from(*value))));
     }
 }
 

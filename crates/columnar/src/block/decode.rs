@@ -17,6 +17,7 @@ use crate::float::{Float, FloatBody};
 use crate::integer::{IntStream, Native};
 use crate::layout::Parsed;
 use crate::selection::LEAD;
+use crate::stream::VectorReader;
 use crate::text::{self, TextBody};
 use crate::{Selection, VECTOR_ROWS};
 
@@ -34,12 +35,15 @@ impl Wanted<'_> {
         }
     }
 
-    /// The wanted values of a stream of `rows`; `append` appends those of one vector.
-    fn collect<T: ArrowNativeType + Default>(
-        &self,
-        rows: usize,
-        mut append: impl FnMut(usize, &mut Vec<T>) -> Parsed<()>,
-    ) -> Parsed<ScalarBuffer<T>> {
+    fn is_range(&self) -> bool {
+        matches!(self, Wanted::Range(_))
+    }
+
+    /// The wanted values of a body of `rows`.
+    fn collect<R>(&self, rows: usize, reader: &mut R) -> Parsed<ScalarBuffer<R::Value>>
+    where
+        R: VectorReader<Value: ArrowNativeType>,
+    {
         match self {
             Wanted::Range(wanted) => {
                 let first = wanted.start / VECTOR_ROWS;
@@ -47,7 +51,7 @@ impl Wanted<'_> {
                 let room = last.saturating_sub(first) * VECTOR_ROWS;
                 let mut out = Vec::with_capacity(room.min(rows));
                 for vector in first..last {
-                    append(vector, &mut out)?;
+                    reader.append(vector, &mut out)?;
                 }
                 let skip = wanted.start - first * VECTOR_ROWS;
                 Ok(ScalarBuffer::new(Buffer::from_vec(out), skip, wanted.len()))
@@ -60,14 +64,9 @@ impl Wanted<'_> {
                     let here = (rows - vector * VECTOR_ROWS).min(VECTOR_ROWS);
                     let count = selection.count_vector(vector);
                     if count == here {
-                        append(vector, &mut out)?;
+                        reader.append(vector, &mut out)?;
                     } else if count > 0 {
-                        let first = out.len();
-                        out.resize(first + LEAD, T::default());
-                        append(vector, &mut out)?;
-                        out.resize(out.len() + LEAD, T::default());
-                        let kept = selection.compress_vector(vector, &mut out[first..]);
-                        out.truncate(first + kept);
+                        reader.append_selected(vector, selection, &mut out)?;
                     }
                 }
                 Ok(ScalarBuffer::from(out))
@@ -113,8 +112,8 @@ impl Block {
                 decode_floats::<Float32Type>(body, wanted, nulls)
             }
             Body::Float(body) => decode_floats::<Float64Type>(body, wanted, nulls),
-            Body::Wide(body) => body.reader().and_then(|mut reader| {
-                let values = wanted.collect(body.rows(), |v, out| reader.append(v, out))?;
+            Body::Wide(body) => body.reader(wanted.is_range()).and_then(|mut reader| {
+                let values = wanted.collect(body.rows(), &mut reader)?;
                 let array = PrimitiveArray::<Decimal128Type>::new(values, nulls);
                 Ok(Arc::new(array.with_data_type(self.sql_type.arrow())) as ArrayRef)
             }),
@@ -151,7 +150,7 @@ impl Block {
     ) -> Parsed<ArrayRef> {
         let utf8 = !matches!(self.sql_type, SqlType::Varbyte(_));
         let mut reader = body.reader(utf8)?;
-        let values = wanted.collect(body.rows, |vector, out| reader.append(vector, out))?;
+        let values = wanted.collect(body.rows, &mut reader)?;
         Ok(text::array(values, reader.finish(), nulls))
     }
 }
@@ -164,7 +163,7 @@ where
     A::Native: Native,
 {
     let mut reader = stream.reader()?;
-    wanted.collect(stream.rows, |vector, out| reader.append(vector, out))
+    wanted.collect(stream.rows, &mut reader)
 }
 
 fn decode_stream<A: ArrowPrimitiveType>(
@@ -187,6 +186,6 @@ where
     A::Native: Float,
 {
     let mut reader = body.reader()?;
-    let values = wanted.collect(body.stream().rows, |vector, out| reader.append(vector, out))?;
+    let values = wanted.collect(body.stream().rows, &mut reader)?;
     Ok(Arc::new(PrimitiveArray::<A>::new(values, nulls)))
 }

@@ -11,6 +11,7 @@ use base::{Result, SqlType};
 use super::{Block, Body};
 use crate::VECTOR_ROWS;
 use crate::integer::IntReader;
+use crate::stream::VectorReader;
 use crate::text::{self, TextCodes};
 use crate::wide::WideBody;
 

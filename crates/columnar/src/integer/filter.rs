@@ -6,6 +6,7 @@
 use super::{IntEncoding, IntReader, IntStream, Native, Packed, run_ends};
 use crate::layout::{Parsed, fault};
 use crate::packing::{Lanes, Word, max_code, unpack};
+use crate::stream::VectorReader;
 use crate::{Selection, VECTOR_ROWS};
 
 /// A test on 128-bit values, before it is narrowed to a stream's domain.

@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, BinaryViewArray, StringViewArray};
 use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
 
 use crate::layout::{Parsed, fault};
+use crate::{Selection, VECTOR_ROWS};
 
 /// Text decoded into one buffer before the next one is begun; view offsets have 32 bits.
 const BUFFER_BYTES_MAX: usize = 1 << 30;
@@ -48,30 +49,32 @@ impl Views {
     }
 
     /// Appends views of consecutive texts of `lengths` that start at `start` of the owned buffer
-    /// and end at its end.
+    /// and end at its end, of all or of those whose rows in the given vector are selected.
     pub(crate) fn push_owned(
         &mut self,
         start: usize,
         lengths: &[u32],
+        kept: Option<(&Selection, usize)>,
         out: &mut Vec<u128>,
     ) -> Parsed<()> {
         self.check(&self.owned[start..], lengths)?;
-        push(&self.owned, self.buffers.len(), start, lengths, out);
+        push(&self.owned, self.buffers.len(), start, lengths, kept, out);
         Ok(())
     }
 
-    /// Appends views of consecutive texts of `lengths` that start at `start` of the shared
+    /// Appends views, as [`Views::push_owned`] does, of texts that start at `start` of the shared
     /// buffer, whose bytes are `data`; the caller checked that they lie inside.
     pub(crate) fn push_shared(
         &mut self,
         data: &[u8],
         start: usize,
         lengths: &[u32],
+        kept: Option<(&Selection, usize)>,
         out: &mut Vec<u128>,
     ) -> Parsed<()> {
         let total: usize = lengths.iter().map(|len| *len as usize).sum();
         self.check(&data[start..start + total], lengths)?;
-        push(data, 0, start, lengths, out);
+        push(data, 0, start, lengths, kept, out);
         Ok(())
     }
 
@@ -101,14 +104,31 @@ impl Views {
     }
 }
 
-fn push(data: &[u8], buffer: usize, start: usize, lengths: &[u32], out: &mut Vec<u128>) {
+fn push(
+    data: &[u8],
+    buffer: usize,
+    start: usize,
+    lengths: &[u32],
+    kept: Option<(&Selection, usize)>,
+    out: &mut Vec<u128>,
+) {
+    let view =
+        |at: usize, len: u32| make_view(&data[at..at + len as usize], buffer as u32, at as u32);
     let mut at = start;
-    out.extend(lengths.iter().map(|len| {
-        let text = &data[at..at + *len as usize];
-        let view = make_view(text, buffer as u32, at as u32);
-        at += text.len();
-        view
-    }));
+    let Some((selection, vector)) = kept else {
+        out.extend(lengths.iter().map(|len| {
+            let from = at;
+            at += *len as usize;
+            view(from, *len)
+        }));
+        return;
+    };
+    let mut starts = [0; VECTOR_ROWS];
+    for (start, len) in starts.iter_mut().zip(lengths) {
+        *start = at;
+        at += *len as usize;
+    }
+    selection.each_in_vector(vector, |row| out.push(view(starts[row], lengths[row])));
 }
 
 /// The array of views made by one reader, whose buffers are `views`.
