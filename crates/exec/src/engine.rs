@@ -13,6 +13,7 @@ use catalog::{Table, TableStatistics};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion_distributed::DistributedExt;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
@@ -20,24 +21,21 @@ use joinorder::Machine;
 use object_store::ObjectStore;
 
 use crate::admission::Admission;
-use crate::distinct::NestDistinct;
 use crate::distribute::{self, Distributed, Plan, rows, verify};
 use crate::error::from_datafusion;
 use crate::hashjoin;
 use crate::layout::Layout;
 use crate::local;
-use crate::lone_row::LoneRow;
 use crate::memory::Memory;
 use crate::node::{self, Node};
 use crate::order;
-use crate::outer::OuterJoins;
 use crate::predicates::PredicateColumns;
 use crate::provider::{ScanLayout, SegmentTable};
 use crate::query::{Executable, QueryContext};
 use crate::rpc::{Channels, NodeAddress, NodeStatus, NodeTls, Peers};
+use crate::rules;
 use crate::settings::{self, Settings};
 use crate::sharing::{self, Shared};
-use crate::single_row::SingleRow;
 use crate::sweep;
 
 /// Sizes and limits. Memory and spill limits are per node.
@@ -111,8 +109,9 @@ pub(crate) struct Inner {
     predicates: Arc<PredicateColumns>,
     /// Counts the rows inserted alone, which go to one slice after another.
     turns: AtomicUsize,
-    extensions: Extensions,
     embedded: Vec<Arc<Node>>,
+    /// What the states of queries have in common.
+    blank: SessionState,
     stopped: CancellationToken,
 }
 
@@ -175,15 +174,17 @@ impl Engine {
             config.spill_limit_bytes,
         )?;
         let timeout = Duration::from_millis(config.queue_timeout_ms);
+        let memory = Arc::new(memory);
+        let blank = blank_state(&config, layout, &peers, &memory, &extensions);
         let inner = Inner {
             admission: Admission::new(config.concurrency, config.queue_limit, timeout),
             predicates: Arc::default(),
             layout,
             peers,
             turns: AtomicUsize::new(base::rng::u64() as usize),
-            memory: Arc::new(memory),
-            extensions,
+            memory,
             embedded,
+            blank,
             stopped,
             config,
         };
@@ -283,7 +284,7 @@ impl Engine {
         self.inner.state(query)
     }
 
-    /// Plans a query, divides it over the nodes and checks the result.
+    /// Plans an analysed query, divides it over the nodes and checks the result.
     ///
     /// # Errors
     /// What planning finds; XX000 for a plan that could return wrong rows.
@@ -300,6 +301,7 @@ impl Engine {
         state: &SessionState,
         logical: LogicalPlan,
     ) -> Result<Plan> {
+        let logical = rules::analysed(state, logical).map_err(from_datafusion)?;
         Ok(self.inner.plan_physical(state, logical).await?.0)
     }
 
@@ -327,20 +329,11 @@ impl Engine {
 
 impl Inner {
     pub(crate) fn state(&self, query: &QueryContext) -> Result<SessionState> {
-        let mut config = settings::leader(self.layout.slices(), self.config.threads);
-        settings::apply(&mut config, &query.headers(0))?;
-        settings::register_codecs(&mut config, &self.extensions);
-        config.set_distributed_channel_resolver(Channels::of(Arc::clone(&self.peers)));
-        let builder = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(self.memory.unlimited())
-            .with_physical_optimizer_rules(settings::physical_rules())
-            .with_default_features()
-            .with_analyzer_rule(Arc::new(SingleRow))
-            .with_analyzer_rule(Arc::new(LoneRow))
-            .with_optimizer_rule(Arc::new(NestDistinct))
-            .with_optimizer_rule(Arc::new(OuterJoins));
-        Ok(settings::register_functions(builder, &self.extensions).build())
+        let mut state = self.blank.clone();
+        settings::apply(state.config_mut(), &query.headers(0))?;
+        // Names that rules make up are numbered anew.
+        *state.execution_props_mut() = ExecutionProps::new();
+        Ok(state)
     }
 
     /// The plan as for one machine with one partition per slice, and the logical plan that it
@@ -360,7 +353,7 @@ impl Inner {
         let state = state.clone();
         let predicates = Arc::clone(&self.predicates);
         planning(is_small(&logical), async move {
-            let logical = state.optimize(&logical).map_err(from_datafusion)?;
+            let logical = rules::optimized(&state, logical).map_err(from_datafusion)?;
             predicates.note(&logical);
             let shared = match local::is_enabled(settings.as_deref(), sharing::SETTING) {
                 true => sharing::shared(logical).map_err(from_datafusion)?,
@@ -389,6 +382,25 @@ impl Inner {
     pub(crate) fn divide(&self, physical: &Plan) -> Result<Distributed> {
         divided(physical, self.layout)
     }
+}
+
+/// The state of a query without settings: functions and rules are many.
+fn blank_state(
+    config: &EngineConfig,
+    layout: Layout,
+    peers: &Arc<Peers>,
+    memory: &Memory,
+    extensions: &Extensions,
+) -> SessionState {
+    let mut session = settings::leader(layout.slices(), config.threads);
+    settings::register_codecs(&mut session, extensions);
+    session.set_distributed_channel_resolver(Channels::of(Arc::clone(peers)));
+    let builder = SessionStateBuilder::new()
+        .with_config(session)
+        .with_runtime_env(memory.unlimited())
+        .with_physical_optimizer_rules(settings::physical_rules())
+        .with_default_features();
+    settings::register_functions(rules::register(builder), extensions).build()
 }
 
 fn divided(physical: &Plan, layout: Layout) -> Result<Distributed> {

@@ -35,6 +35,7 @@ mod predicates;
 pub mod provider;
 pub mod query;
 pub mod rpc;
+mod rules;
 mod sampling;
 pub mod scan;
 pub mod settings;

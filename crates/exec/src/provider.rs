@@ -4,7 +4,7 @@
 //! statistics. Runs on the leader from the catalog alone; must not open a segment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use crate::order;
+use crate::order::{self, Estimate};
 use crate::placement;
 use crate::scan::{
     ColumnPredicate, ScanColumn, ScanSpec, SegmentScanExec, Slices, Split, order_by_key,
@@ -57,6 +57,8 @@ pub struct SegmentTable {
     /// The schema ends with [`ROW_ADDRESS`].
     addressed: bool,
     analyzed: Option<Arc<TableStatistics>>,
+    /// What is known of all rows, once it was asked for.
+    estimate: OnceLock<Estimate>,
 }
 
 impl SegmentTable {
@@ -77,8 +79,17 @@ impl SegmentTable {
         };
         let fill = |column: &catalog::Column| Some((column.id, column.fill.clone()?));
         let fills = table.columns.iter().filter_map(fill).collect();
-        let (addressed, analyzed) = (false, None);
-        SegmentTable { table, segments, layout, fills, schema, key, addressed, analyzed }
+        SegmentTable {
+            table,
+            segments,
+            layout,
+            fills,
+            schema,
+            key,
+            addressed: false,
+            analyzed: None,
+            estimate: OnceLock::new(),
+        }
     }
 
     /// The table with the values that columns have in segments older than they are; NULL
@@ -108,6 +119,11 @@ impl SegmentTable {
     /// What ANALYZE found out about the table's values.
     pub fn analyzed(&self) -> Option<&Arc<TableStatistics>> {
         self.analyzed.as_ref()
+    }
+
+    /// What is known of all rows: planning asks for it again and again.
+    pub(crate) fn estimate(&self, known: impl FnOnce() -> Estimate) -> &Estimate {
+        self.estimate.get_or_init(known)
     }
 
     /// What segments tell of the columns at `places` of the schema.

@@ -17,7 +17,7 @@ use crate::distribute::boundary::hex;
 use crate::distribute::rule::ColocatedJoins;
 use crate::engine::Extensions;
 use crate::error::into_datafusion;
-use crate::single_row;
+use crate::{rules, single_row};
 
 const HEADER: &str = "x-blueshift-query";
 /// Rows of a batch between operators.
@@ -85,6 +85,7 @@ pub(crate) fn leader(slices: usize, threads: usize) -> SessionConfig {
     options.execution.planning_concurrency = threads.max(1);
     // Plans are made once and divided: nothing may count on files that a scan could re-divide.
     options.optimizer.repartition_file_scans = false;
+    options.optimizer.max_passes = rules::PASSES;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_dynamic_filter_pushdown = true;
     options.optimizer.enable_topk_dynamic_filter_pushdown = true;

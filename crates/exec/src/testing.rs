@@ -16,12 +16,12 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::catalog::{MemTable, MemoryCatalogProviderList, Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::source::DataSource;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -37,6 +37,7 @@ use parking_lot::RwLock;
 
 use crate::engine::{Cluster, Engine, EngineConfig, Extensions};
 use crate::query::{Executable, QueryContext};
+use crate::rules;
 
 /// Where the rows of a test table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +296,22 @@ pub(crate) fn config(name: &str, slices: u16) -> EngineConfig {
     }
 }
 
+/// A session with tables of its own.
+pub(crate) fn session(engine: &Engine, query: &QueryContext) -> base::Result<SessionContext> {
+    let state = engine.state(query)?;
+    let config = state.config().clone().with_create_default_catalog_and_schema(true);
+    let builder = SessionStateBuilder::new_from_existing(state)
+        .with_config(config)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()));
+    Ok(SessionContext::new_with_state(builder.build()))
+}
+
+/// An analysed plan, as the binder makes them.
+pub(crate) async fn logical(session: &SessionContext, sql: &str) -> Result<LogicalPlan> {
+    let state = session.state();
+    rules::analysed(&state, state.create_logical_plan(sql).await?)
+}
+
 impl TestCluster {
     pub(crate) fn new(nodes: u16, per_node: u16, rows: Vec<Rows>) -> TestCluster {
         let slices = nodes * per_node;
@@ -317,15 +334,14 @@ impl TestCluster {
     }
 
     pub(crate) async fn plan(&self, sql: &str, query: &QueryContext) -> base::Result<Executable> {
-        let session = SessionContext::new_with_state(self.engine.state(query)?);
+        let session = session(&self.engine, query)?;
         for (name, table) in &self.tables {
             session.register_table(*name, Arc::clone(table) as _).unwrap();
         }
         let system = rows(&[("k", ints(0..5))]);
         let system = MemTable::try_new(system.schema(), vec![vec![system]]).unwrap();
         session.register_table("system", Arc::new(system)).unwrap();
-        let logical = session.state().create_logical_plan(sql).await;
-        let logical = logical.map_err(crate::error::from_datafusion)?;
+        let logical = logical(&session, sql).await.map_err(crate::error::from_datafusion)?;
         self.engine.plan(logical, query).await
     }
 

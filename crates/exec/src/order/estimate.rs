@@ -529,6 +529,13 @@ pub(super) fn of_provider(provider: Option<&dyn TableProvider>, schema: &SchemaR
     if let Some(shared) = provider.and_then(|provider| provider.downcast_ref::<SharedTable>()) {
         return shared.estimate().clone();
     }
+    match provider.and_then(|provider| provider.downcast_ref::<SegmentTable>()) {
+        Some(table) => table.estimate(|| of_rows(provider, schema)).clone(),
+        None => of_rows(provider, schema),
+    }
+}
+
+fn of_rows(provider: Option<&dyn TableProvider>, schema: &SchemaRef) -> Estimate {
     let known = provider.and_then(|provider| provider.statistics());
     let rows = match known.as_ref().map(|known| known.num_rows) {
         Some(Precision::Exact(rows) | Precision::Inexact(rows)) => rows as f64,

@@ -12,7 +12,6 @@ use base::SqlType;
 use base::ids::ColumnId;
 use catalog::{Column, DistStyle, Distribution, SortKey, Table};
 use datafusion::catalog::MemTable;
-use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 
@@ -255,8 +254,7 @@ impl Pipelines {
     }
 
     async fn insert(&mut self, rows: RecordBatch) {
-        let session =
-            SessionContext::new_with_state(self.warehouse.engine.state(&query(true)).unwrap());
+        let session = super::session(&self.warehouse.engine, &query(true)).unwrap();
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).unwrap();
         session.register_table("rows", Arc::new(table)).unwrap();
         let plan = session.state().create_logical_plan("SELECT * FROM rows").await.unwrap();
@@ -268,10 +266,10 @@ impl Pipelines {
 
     async fn run(&self, sql: &str, query: &QueryContext) -> base::Result<(Vec<String>, String)> {
         let engine = &self.warehouse.engine;
-        let session = SessionContext::new_with_state(engine.state(query).unwrap());
+        let session = super::session(engine, query).unwrap();
         let table = engine.table(Arc::clone(&self.warehouse.table), self.warehouse.snapshot());
         session.register_table("r", table).unwrap();
-        let plan = session.state().create_logical_plan(sql).await.unwrap();
+        let plan = super::logical(&session, sql).await.unwrap();
         let executable = engine.plan(plan, query).await?;
         let explained = executable.explain_verbose().join("\n");
         let rows: Vec<RecordBatch> = executable.execute()?.try_collect().await?;

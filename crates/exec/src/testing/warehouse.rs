@@ -134,7 +134,7 @@ impl Warehouse {
     /// A session in which `t` is the table, `target` the table with addresses, `other` what is
     /// given.
     fn session(&self, query: &QueryContext, other: &[Row]) -> SessionContext {
-        let session = SessionContext::new_with_state(self.engine.state(query).unwrap());
+        let session = super::session(&self.engine, query).unwrap();
         let table = self.engine.table(Arc::clone(&self.table), self.snapshot());
         session.register_table("t", table).unwrap();
         let target = self.engine.table_with_address(Arc::clone(&self.table), self.snapshot());
@@ -147,7 +147,7 @@ impl Warehouse {
 
     pub(super) async fn logical(&self, sql: &str, other: &[Row]) -> LogicalPlan {
         let session = self.session(&QueryContext::default(), other);
-        session.state().create_logical_plan(sql).await.unwrap()
+        super::logical(&session, sql).await.unwrap()
     }
 
     pub(super) async fn insert(&mut self, rows: &[Row]) {

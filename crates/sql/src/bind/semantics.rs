@@ -31,7 +31,10 @@ pub(crate) fn apply(plan: LogicalPlan, options: &BinderOptions) -> Planned<Logic
             return Ok(Transformed::no(node));
         }
         let narrow = narrow && !matches!(node, LogicalPlan::Limit(_));
-        let schema = merge_schema(&node.inputs());
+        let schema = match node.inputs().as_slice() {
+            [input] => Arc::clone(input.schema()),
+            inputs => Arc::new(merge_schema(inputs)),
+        };
         let names = NamePreserver::new(&node);
         let node = node.map_expressions(|expr| {
             let name = names.save(&expr);
