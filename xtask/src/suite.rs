@@ -147,6 +147,7 @@ fn steps(root: &Path, python: &install::Python) -> Vec<Step> {
         Step { name: "slt-plain", command: corpus(&without_vectors), reads: Reads::Plain },
         python_step("e2e", "tests/e2e"),
         python_step("isolation", "tests/isolation"),
+        python_step("differential", "tests/differential"),
         python_step("stress", "tests/stress"),
         python_step("crash", "tests/crash"),
     ]

@@ -7,15 +7,20 @@
 mod assign;
 mod calls;
 mod change;
+mod comparisons;
 mod context;
+mod decorrelate;
 mod forms;
 mod inline;
 mod merge;
+mod natural;
 mod operators;
+mod outer;
 mod output;
 mod parameters;
 mod rewrite;
 mod semantics;
+mod typing;
 mod using;
 mod versions;
 mod zones;
@@ -40,7 +45,7 @@ pub use self::assign::{BoundInsert, InsertTarget};
 pub use self::change::{BoundChange, ChangeShape, Repeats};
 pub(crate) use self::context::external;
 use self::context::{Context, Found};
-pub(crate) use self::operators::{DateOperators, WholeOperators};
+pub(crate) use self::operators::{DateOperators, IntervalOperators, WholeOperators};
 use self::output::ColumnOrigins;
 use self::parameters::Mentions;
 pub(crate) use self::rewrite::shown;
@@ -310,6 +315,7 @@ impl<'a> Binder<'a> {
         let mut body = query.body.as_ref().clone();
         context.versions.replace(versions::take(self, &mut body, &query.source)?);
         inline::inline_functions(&mut body, context)?;
+        natural::as_using(&mut body, context)?;
         rewrite::rewrite(&mut body)?;
         let text = query.source.text();
         let mut inlined = 0;
@@ -345,7 +351,8 @@ impl<'a> Binder<'a> {
 
     /// Coerces types, so that the output's types are final.
     fn analyse(&self, plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
-        Analyzer::new().execute_and_check(plan, &self.options.config, |_, _| {})
+        let plan = Analyzer::new().execute_and_check(plan, &self.options.config, |_, _| {})?;
+        decorrelate::apply(plan)
     }
 
     fn described(

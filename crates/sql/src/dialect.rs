@@ -4,7 +4,8 @@
 use std::any::TypeId;
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    DuplicateTreatment, Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TrimWhereField,
+    UnaryOperator,
 };
 use sqlparser::dialect::{Dialect, RedshiftSqlDialect};
 use sqlparser::keywords::Keyword;
@@ -118,7 +119,14 @@ impl Dialect for RedshiftDialect {
             return Some(parser.expected_ref("an expression", next));
         }
         let [first, second] = parser.peek_tokens();
-        let (Token::Word(first), Token::Word(second)) = (first, second) else { return None };
+        if matches!(first, Token::PGSquareRoot | Token::PGCubeRoot | Token::AtSign) {
+            return Some(prefix_operator(parser));
+        }
+        let Token::Word(first) = first else { return None };
+        if first.keyword == Keyword::TRIM && second == Token::LParen {
+            return trim_of_blanks(parser);
+        }
+        let Token::Word(second) = second else { return None };
         let approximate =
             first.quote_style.is_none() && first.value.eq_ignore_ascii_case("approximate");
         if !approximate {
@@ -137,6 +145,42 @@ impl Dialect for RedshiftDialect {
 /// Below that of `+` and `-`, which sqlparser's dialects give 30, and above that of comparisons,
 /// 20, and of bits, 21 to 24: as PostgreSQL's "any other operator".
 const CONCATENATION: u8 = 25;
+
+/// `|/ x`, `||/ x` and `@ x`.
+fn prefix_operator(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let op = match parser.next_token().token {
+        Token::PGSquareRoot => UnaryOperator::PGSquareRoot,
+        Token::PGCubeRoot => UnaryOperator::PGCubeRoot,
+        _ => UnaryOperator::PGAbs,
+    };
+    let expr = Box::new(parser.parse_subexpr(CONCATENATION)?);
+    Ok(Expr::UnaryOp { op, expr })
+}
+
+/// `TRIM(TRAILING FROM x)`: without the characters to take away.
+fn trim_of_blanks(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let [_, _, side, from] = parser.peek_tokens();
+    let (Token::Word(side), Token::Word(from)) = (side, from) else { return None };
+    let trim_where = match side.keyword {
+        Keyword::BOTH => TrimWhereField::Both,
+        Keyword::LEADING => TrimWhereField::Leading,
+        Keyword::TRAILING => TrimWhereField::Trailing,
+        _ => return None,
+    };
+    if from.keyword != Keyword::FROM {
+        return None;
+    }
+    for _ in 0..4 {
+        parser.next_token();
+    }
+    let parse = |parser: &mut Parser<'_>| {
+        let expr = Box::new(parser.parse_expr()?);
+        parser.expect_token(&Token::RParen)?;
+        let (trim_what, trim_characters) = (None, None);
+        Ok(Expr::Trim { trim_where: Some(trim_where), trim_what, expr, trim_characters })
+    };
+    Some(parse(parser))
+}
 
 /// COUNT(DISTINCT x) as its approximate form.
 fn approximate_count(expr: Expr) -> Expr {

@@ -299,6 +299,11 @@ fn after<'m>(message: &'m str, words: &str) -> Option<&'m str> {
 }
 
 fn not_implemented(message: &str) -> Error {
+    if message.contains("Physical plan does not support logical expression") {
+        return Error::unsupported("this form of a correlated subquery is not supported").hint(
+            "Write it as a join, or take LIMIT, window functions and set operations out of it.",
+        );
+    }
     let message = message
         .trim_start_matches("This feature is not implemented: ")
         .trim_start_matches("Unsupported ");

@@ -15,6 +15,7 @@ pub(crate) mod decimal;
 pub(crate) mod digest;
 pub(crate) mod format;
 pub(crate) mod identity;
+pub(crate) mod interval;
 pub(crate) mod json;
 pub(crate) mod kernel;
 pub(crate) mod mathematics;
@@ -24,6 +25,7 @@ pub(crate) mod regexp;
 pub(crate) mod strings;
 pub(crate) mod text;
 pub(crate) mod textual;
+pub(crate) mod timetz;
 pub(crate) mod window;
 
 use std::collections::HashMap;
@@ -35,7 +37,7 @@ use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, TableSource, WindowUDF};
 
-use crate::bind::{DateOperators, WholeOperators};
+use crate::bind::{DateOperators, IntervalOperators, WholeOperators};
 
 /// The result type of DataFusion's traits.
 pub(crate) type Planned<T> = datafusion::common::Result<T>;
@@ -71,7 +73,9 @@ fn scalar_functions() -> Vec<ScalarUDF> {
     functions.extend(arithmetic::functions());
     functions.extend(decimal::functions());
     functions.extend(assign::functions());
+    functions.extend(interval::functions());
     functions.extend(moment::functions());
+    functions.extend(timetz::functions());
     functions.extend(date::functions());
     functions.extend(text::functions());
     functions.extend(textual::functions());
@@ -107,26 +111,38 @@ impl Registry {
             own.scalar.into_iter().for_each(|function| registry.add_scalar(function));
             own.aggregate.into_iter().for_each(|function| registry.add_aggregate(function));
             own.window.into_iter().for_each(|function| registry.add_window(function));
-            if let (Some(plus_days), Some(plus_time), Some(datediff)) = (
+            let intervals = registry.interval_operators();
+            if let (Some(plus_days), Some(plus_time), Some(datediff), Some(intervals)) = (
                 registry.scalar("date_plus_days"),
                 registry.scalar("date_plus_time"),
                 registry.scalar("datediff"),
+                intervals,
             ) {
                 let power = registry.scalar("power");
-                let operators = DateOperators { plus_days, plus_time, datediff, power };
+                let operators = DateOperators { plus_days, plus_time, datediff, power, intervals };
                 registry.planners.insert(0, Arc::new(operators));
             }
-            if let (Some(plus), Some(minus), Some(times)) = (
+            if let (Some(plus), Some(minus), Some(times), Some(xor)) = (
                 registry.scalar(arithmetic::PLUS),
                 registry.scalar(arithmetic::MINUS),
                 registry.scalar(arithmetic::TIMES),
+                registry.scalar(arithmetic::XOR),
             ) {
-                let operators = WholeOperators { plus, minus, times };
+                let operators = WholeOperators { plus, minus, times, xor };
                 registry.planners.insert(1, Arc::new(operators));
             }
             Arc::new(registry)
         });
         Arc::clone(&SHARED)
+    }
+
+    fn interval_operators(&self) -> Option<IntervalOperators> {
+        Some(IntervalOperators {
+            times: self.scalar(interval::TIMES)?,
+            divide: self.scalar(interval::DIVIDE)?,
+            of_duration: self.scalar(interval::OF_DURATION)?,
+            plus_timetz: self.scalar(timetz::DATE_PLUS)?,
+        })
     }
 
     /// Adds a function under its name and aliases, over one that is there.

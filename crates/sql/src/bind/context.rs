@@ -79,7 +79,7 @@ impl<'a> Context<'a> {
         &self.binder.options.registry
     }
 
-    fn resolve(&self, reference: &TableReference) -> Result<Arc<dyn TableSource>> {
+    pub(crate) fn resolve(&self, reference: &TableReference) -> Result<Arc<dyn TableSource>> {
         if let Some(target) = self.target
             && versions::is_target(reference)
         {

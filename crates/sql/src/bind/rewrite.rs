@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::{forms, using};
+use super::{comparisons, forms, using};
 use crate::errors::walked;
 
 /// Ends the part of an internal column name that a client sees.
@@ -151,6 +151,12 @@ fn limit(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
+/// True for a number with an exponent that no DECIMAL can have.
+fn is_beyond_decimals(digits: &str) -> bool {
+    let Some((_, exponent)) = digits.split_once(['e', 'E']) else { return false };
+    exponent.parse::<i32>().map_or(true, |exponent| exponent.abs() > 30)
+}
+
 pub(super) fn number(text: &str) -> Expr {
     Expr::Value(Value::Number(text.to_owned(), false).into())
 }
@@ -216,6 +222,7 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
 
 /// Rewrites one expression, not those within it.
 fn rewrite_one(expr: &mut Expr) -> Result<()> {
+    comparisons::rewrite(expr)?;
     match expr {
         Expr::Identifier(ident) => {
             let bare =
@@ -261,19 +268,16 @@ fn rewrite_one(expr: &mut Expr) -> Result<()> {
             let left = Box::new(std::mem::replace(inner.as_mut(), number("0")));
             *expr = Expr::BinaryOp { left, op, right: Box::new(text(&regex)) };
         }
-        Expr::Extract { field, expr: inner, .. } => {
-            // Our date_part, wherever the plan runs; EXTRACT is a whole number.
-            let part = field.to_string().to_lowercase();
-            let inner = std::mem::replace(inner.as_mut(), number("0"));
-            let value = call("date_part", vec![text(&part), inner], Span::empty());
-            let exact = matches!(part.as_str(), "year" | "quarter" | "month" | "day" | "hour");
-            // A cast would round a fraction of a second.
-            let value = if exact { value } else { call("trunc", vec![value], Span::empty()) };
-            let whole =
-                if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
-            *expr = cast(value, whole);
-        }
+        Expr::Extract { .. } => extracted(expr),
         Expr::AtTimeZone { .. } | Expr::Substring { .. } | Expr::Position { .. } => spelt_out(expr),
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value
+                && is_beyond_decimals(digits)
+            {
+                *expr = cast(text(digits), DataType::DoublePrecision);
+            }
+        }
+        Expr::Interval(_) => whole_interval(expr),
         Expr::OuterJoin(_) => {
             return Err(Error::unsupported("the (+) form of an outer join is not supported")
                 .hint("Write LEFT JOIN or RIGHT JOIN."));
@@ -282,6 +286,30 @@ fn rewrite_one(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// A literal without a unit behind it as the text that it is.
+fn whole_interval(expr: &mut Expr) {
+    let Expr::Interval(interval) = expr else { return };
+    if interval.leading_field.is_some() {
+        return;
+    }
+    let literal = std::mem::replace(interval.value.as_mut(), number("0"));
+    let precision = interval.leading_precision;
+    *expr = cast(literal, DataType::Interval { fields: None, precision });
+}
+
+/// EXTRACT as our date_part, wherever the plan runs; it is a whole number.
+fn extracted(expr: &mut Expr) {
+    let Expr::Extract { field, expr: inner, .. } = expr else { return };
+    let part = field.to_string().to_lowercase();
+    let inner = std::mem::replace(inner.as_mut(), number("0"));
+    let value = call("date_part", vec![text(&part), inner], Span::empty());
+    let exact = matches!(part.as_str(), "year" | "quarter" | "month" | "day" | "hour");
+    // A cast would round a fraction of a second.
+    let value = if exact { value } else { call("trunc", vec![value], Span::empty()) };
+    let whole = if part == "epoch" { DataType::BigInt(None) } else { DataType::Integer(None) };
+    *expr = cast(value, whole);
 }
 
 /// A form with words between its arguments as the call that it stands for.

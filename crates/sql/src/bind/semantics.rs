@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use base::{Result, SqlType};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::bind::context::written_type;
-use crate::bind::{BinderOptions, zones};
-use crate::functions::{aggregate, assign, cast, decimal};
+use crate::bind::{BinderOptions, outer, typing, zones};
+use crate::functions::{aggregate, assign, cast, decimal, interval, timetz};
 
 type Planned<T> = datafusion::common::Result<T>;
 
@@ -43,7 +43,7 @@ pub(crate) fn apply(plan: LogicalPlan, options: &BinderOptions) -> Planned<Logic
         })?;
         node.map_data(refresh)
     })?;
-    Ok(rewritten.data)
+    outer::refresh(rewritten.data)
 }
 
 /// Rewrites one expression that stands over `schema`.
@@ -94,20 +94,20 @@ fn one(
             Some(to) => Transformed::yes(convert(*expr, to, schema, true, options)?),
             None => Transformed::no(Expr::TryCast(TryCast { expr, field })),
         },
-        Expr::BinaryExpr(binary) => {
-            arithmetic(binary, schema, options).transform_data(|expr| match expr {
-                Expr::BinaryExpr(binary) => zones::compared(binary, schema, options),
-                other => Ok(Transformed::no(other)),
-            })?
+        Expr::BinaryExpr(operation) => binary(operation, schema, options)?,
+        Expr::Negative(inner) => typing::negated(*inner, schema, options),
+        Expr::InList(list) => typing::in_list(list, schema, options)?,
+        Expr::Between(between) => {
+            let between = typing::between(between, schema, options);
+            Transformed::yes(moments_between(between, schema, options)?.data)
         }
-        Expr::Between(between) => moments_between(between, schema, options)?,
         Expr::ScalarFunction(call) if call.func.name() == assign::AS_WRITTEN => {
             match call.args.into_iter().next() {
                 Some(arg) => Transformed::yes(arg),
                 None => return datafusion::common::internal_err!("a value is missing"),
             }
         }
-        Expr::ScalarFunction(call) => zones::call(call, schema, options)?,
+        Expr::ScalarFunction(call) => function(call, schema, options)?,
         Expr::AggregateFunction(mut call) if takes_fraction(call.func.name()) => {
             for arg in &mut call.params.args {
                 float_literal(arg);
@@ -115,6 +115,7 @@ fn one(
             Transformed::yes(Expr::AggregateFunction(call))
         }
         Expr::AggregateFunction(mut call) => {
+            sums_of_durations(&mut call.params.args);
             match sum_of(&call.params.args, call.func.name(), schema, options)? {
                 Some(function) => {
                     call.func = function;
@@ -137,6 +138,46 @@ fn one(
         }
         other => Transformed::no(other),
     })
+}
+
+fn binary(
+    operation: BinaryExpr,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Planned<Transformed<Expr>> {
+    let made = arithmetic(operation, schema, options).transform_data(|expr| match expr {
+        Expr::BinaryExpr(operation) => zones::compared(operation, schema, options),
+        other => Ok(Transformed::no(other)),
+    })?;
+    made.transform_data(|expr| match &expr {
+        Expr::BinaryExpr(operation) => Ok(match typing::operator(operation, schema, options)? {
+            Some(made) => Transformed::yes(made),
+            None => Transformed::no(expr),
+        }),
+        _ => Ok(Transformed::no(expr)),
+    })
+}
+
+fn function(
+    call: ScalarFunction,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> Planned<Transformed<Expr>> {
+    zones::call(call, schema, options)?.transform_data(|expr| match expr {
+        Expr::ScalarFunction(call) => typing::call(call, schema, options),
+        other => Ok(Transformed::no(other)),
+    })
+}
+
+/// Differences of moments are added up as they are.
+fn sums_of_durations(args: &mut [Expr]) {
+    if let [arg] = args
+        && let Expr::ScalarFunction(call) = arg
+        && call.func.name() == interval::OF_DURATION
+        && let Some(inner) = call.args.first().cloned()
+    {
+        *arg = inner;
+    }
 }
 
 /// BETWEEN of moments; see [`zones::compared`].
@@ -263,6 +304,7 @@ pub(crate) fn convert(
 ) -> Planned<Expr> {
     let from = expr.get_type(schema)?;
     let (expr, from) = zones::before_cast(expr, from, to, options);
+    let (expr, from) = before_timetz(expr, from, to, schema, options);
     let zone = zones::name(options);
     if lenient {
         return Ok(cast::call(cast::Mode::Try, expr, to, "", zone));
@@ -278,6 +320,38 @@ pub(crate) fn convert(
     let call = cast::call(cast::Mode::Explicit, expr, to, "", zone);
     // A literal has no length; the call keeps it until the result columns are described.
     if SqlType::of_arrow(&to.arrow()) == to { folded(call, options) } else { Ok(call) }
+}
+
+/// A TIMETZ that is cast to TIME or text, in the form from which that can be made.
+fn before_timetz(
+    expr: Expr,
+    from: DataType,
+    to: SqlType,
+    schema: &DFSchema,
+    options: &BinderOptions,
+) -> (Expr, DataType) {
+    if to == SqlType::TimeTz
+        && matches!(from, DataType::Timestamp(_, Some(_)))
+        && let Some(function) = options.registry.scalar(timetz::OF_MOMENT)
+    {
+        let zone = lit(zones::name(options).unwrap_or("UTC"));
+        let call = ScalarFunction::new_udf(function, vec![expr, zone]);
+        return (Expr::ScalarFunction(call), DataType::Int64);
+    }
+    let (name, made) = match to {
+        SqlType::Time => (timetz::TIME, DataType::Time64(TimeUnit::Microsecond)),
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => {
+            (timetz::TEXT, DataType::Utf8View)
+        }
+        _ => return (expr, from),
+    };
+    match options.registry.scalar(name) {
+        Some(function) if typing::is_timetz(&expr, schema) => {
+            let call = ScalarFunction::new_udf(function, vec![expr]);
+            (Expr::ScalarFunction(call), made)
+        }
+        _ => (expr, from),
+    }
 }
 
 fn folded(expr: Expr, options: &BinderOptions) -> Planned<Expr> {

@@ -365,7 +365,7 @@ fn forms_of_redshift() {
         ("select count(*) from t where v ilike 'T%'", "2"),
         ("select count(*) from t where v ~ '^t' and v !~ 'o$'", "1"),
         ("select count(*) from t where v similar to '%(w|h)%'", "2"),
-        ("select e + interval '1 day' from t order by a", "2024-01-02"),
+        ("select e + interval '1 day' from t order by a", "2024-01-02 00:00:00"),
         ("select a from t order by t desc", "3"),
         ("select a from t order by t", "1"),
         ("select pg_catalog.upper('x')", "X"),

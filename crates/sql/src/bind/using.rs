@@ -36,10 +36,6 @@ pub(super) fn qualify(select: &mut Select) -> Result<()> {
         let items = items.flat_map(|item| if whole(&item) { all.clone() } else { vec![item] });
         select.projection = items.collect();
     }
-    merged.columns.retain(|column| !column.is_plain);
-    if merged.columns.is_empty() {
-        return Ok(());
-    }
     for item in &mut select.projection {
         merged.output(item)?;
     }
@@ -71,7 +67,7 @@ pub(super) fn qualify_order(query: &mut Query) -> Result<()> {
             _ => false,
         })
     };
-    merged.columns.retain(|column| !column.is_plain && !is_given(&column.name));
+    merged.columns.retain(|column| !is_given(&column.name));
     if merged.columns.is_empty() {
         return Ok(());
     }
@@ -89,8 +85,6 @@ struct Column {
     /// The tables whose column it is, the first one before the second where it has a value.
     /// Nothing when the text does not tell.
     tables: Vec<Ident>,
-    /// The left column of one join, as which DataFusion takes it outside WHERE.
-    is_plain: bool,
 }
 
 impl Merged {
@@ -145,9 +139,9 @@ impl Merged {
                 };
                 match known {
                     // What is on the left of a second such join is merged already.
-                    Some(known) if is_left => known.is_plain = false,
-                    Some(known) => (known.tables, known.is_plain) = (tables, false),
-                    None => self.columns.push(Column { name, tables, is_plain: is_left }),
+                    Some(_) if is_left => {}
+                    Some(known) => known.tables = tables,
+                    None => self.columns.push(Column { name, tables }),
                 }
             }
         }

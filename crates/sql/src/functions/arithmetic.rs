@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, Decimal128Array};
+use arrow_array::types::{
+    Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
 use arrow_schema::{ArrowError, DataType};
 use base::{Error, Result, error};
-use datafusion::arrow::compute::kernels::numeric;
+use datafusion::arrow::compute::kernels::{bitwise, numeric};
 use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
 
 use super::Planned;
@@ -19,6 +21,8 @@ use super::kernel::{Kernel, coerced, double};
 pub(crate) const PLUS: &str = "int_plus";
 pub(crate) const MINUS: &str = "int_minus";
 pub(crate) const TIMES: &str = "int_times";
+pub(crate) const XOR: &str = "int_xor";
+pub(crate) const FLOAT_DIVIDE: &str = "float_divide";
 
 /// True for the types on which these operators work.
 pub(crate) fn is_whole(data_type: &DataType) -> bool {
@@ -96,6 +100,58 @@ fn to_whole(args: &[ArrayRef], up: bool) -> Result<ArrayRef> {
     })
 }
 
+fn bitwise_xor(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let types: Vec<DataType> = args.iter().map(|arg| arg.data_type().clone()).collect();
+    let to = wider(&types).map_err(|e| crate::error_from_datafusion(e, ""))?;
+    let (left, right) = (coerced(args, 0, &to)?, coerced(args, 1, &to)?);
+    let failed = |e: ArrowError| crate::error_from_datafusion(e.into(), "");
+    macro_rules! xor {
+        ($($arm:pat => $kind:ty),*) => {
+            match &to {
+                $($arm => {
+                    let (a, b) = (left.as_primitive::<$kind>(), right.as_primitive::<$kind>());
+                    Ok(Arc::new(bitwise::bitwise_xor(a, b).map_err(failed)?))
+                })*
+                _ => Err(out_of_range(&to)),
+            }
+        };
+    }
+    xor!(DataType::Int16 => Int16Type, DataType::Int32 => Int32Type, DataType::Int64 => Int64Type)
+}
+
+/// REAL of two REALs, else DOUBLE PRECISION.
+fn quotient_type(types: &[DataType]) -> Planned<DataType> {
+    let real = types.iter().all(|one| *one == DataType::Float32);
+    Ok(if real { DataType::Float32 } else { DataType::Float64 })
+}
+
+/// `x / y` of floating-point numbers: an error where y is zero or the quotient leaves the range.
+fn quotient(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let types: Vec<DataType> = args.iter().map(|arg| arg.data_type().clone()).collect();
+    let is_real = types.iter().all(|one| *one == DataType::Float32);
+    let (left, right) = (double(args, 0)?, double(args, 1)?);
+    let rows = left.iter().zip(&right).map(|pair| {
+        let (Some(x), Some(y)) = pair else { return Ok(None) };
+        if y == 0.0 && !x.is_nan() {
+            return Err(error!(DivisionByZero, "division by zero"));
+        }
+        let wide = x / y;
+        let result = if is_real { f64::from(wide as f32) } else { wide };
+        if result.is_infinite() && x.is_finite() {
+            return Err(error!(NumericValueOutOfRange, "value out of range: overflow"));
+        }
+        if result == 0.0 && x != 0.0 && y.is_finite() {
+            return Err(error!(NumericValueOutOfRange, "value out of range: underflow"));
+        }
+        Ok(Some(result))
+    });
+    let wide = rows.collect::<Result<Float64Array>>()?;
+    if is_real {
+        return Ok(Arc::new(wide.unary::<_, Float32Type>(|x| x as f32)));
+    }
+    Ok(Arc::new(wide))
+}
+
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let two = || Signature::any(2, Volatility::Immutable);
@@ -106,12 +162,13 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         Kernel::strict_udf(PLUS, two(), wider, |args| apply(args, numeric::add)),
         Kernel::strict_udf(MINUS, two(), wider, |args| apply(args, numeric::sub)),
         Kernel::strict_udf(TIMES, two(), wider, |args| apply(args, numeric::mul)),
+        Kernel::strict_udf(XOR, two(), wider, bitwise_xor),
+        Kernel::strict_udf(FLOAT_DIVIDE, two(), quotient_type, quotient),
     ]
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::types::Int32Type;
     use arrow_array::{Int16Array, Int32Array};
 
     use super::*;

@@ -7,7 +7,7 @@ use arrow_array::builder::{BinaryViewBuilder, PrimitiveBuilder, StringViewBuilde
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+    Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::{Planned, datetime, number};
+use super::{Planned, datetime, interval, number};
 use crate::bind::{BinderOptions, external};
 
 /// How a value that does not fit is treated.
@@ -417,10 +417,7 @@ impl Rules<'_> {
             SqlType::RegClass | SqlType::RegType => {
                 self.read::<Int64Type>(text, |t| number::parse_whole(t, SqlType::Oid))
             }
-            SqlType::Interval => {
-                let array: ArrayRef = Arc::new(text.clone());
-                self.arrow(&array)
-            }
+            SqlType::Interval => self.read::<IntervalMonthDayNanoType>(text, interval::parse),
             other => Err(error!(CannotCoerce, "cannot cast type character varying to {other}")),
         }
     }

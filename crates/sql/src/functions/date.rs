@@ -19,6 +19,7 @@ use datafusion::logical_expr::{ScalarUDF, Signature, Volatility};
 
 use super::Planned;
 use super::datetime::{self, DAY_US};
+use super::interval;
 use super::kernel::{Kernel, coerced};
 use crate::bind::external;
 
@@ -390,6 +391,11 @@ fn datediff(args: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn date_part(args: &[ArrayRef]) -> Result<ArrayRef> {
+    if interval::is_interval(args[1].data_type()) {
+        let name = coerced(args, 0, &DataType::Utf8View)?;
+        let name = name.as_string_view().iter().flatten().next().unwrap_or_default();
+        return interval::parts(name, args, 1);
+    }
     let at = moments(&args[1])?;
     let Some(part) = first_part(args)? else {
         return Ok(Arc::new(Float64Array::new_null(at.len())));

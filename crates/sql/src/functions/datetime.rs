@@ -30,7 +30,8 @@ impl Zone {
             Zone::Fixed(seconds) => seconds,
             Zone::Named(zone) => zone
                 .offset_from_local_datetime(&local)
-                .earliest()
+                // A local time that comes twice is the second one, in standard time.
+                .latest()
                 // A local time that the clocks skipped counts with the offset before the skip.
                 .or_else(|| {
                     let before = local - chrono::TimeDelta::hours(3);
@@ -383,6 +384,10 @@ pub(crate) fn parse_timestamptz(text: &str, session: Zone) -> Result<i64> {
 
 /// A TIME from text, in microseconds since midnight.
 pub(crate) fn parse_time(text: &str) -> Result<i64> {
+    // A lone number is no time of day.
+    if text.trim().len() < 4 && text.trim().bytes().all(|b| b.is_ascii_digit()) {
+        return Err(invalid("time", text));
+    }
     checked("time", text)?.time_us.ok_or_else(|| invalid("time", text))
 }
 

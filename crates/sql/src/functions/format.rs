@@ -410,7 +410,13 @@ enum Sign {
     /// At the end, plus or minus.
     Closing,
     Angle,
+    /// Where [`EITHER_SIGN`] stands in what is before or after the digits.
+    Placed,
 }
+
+/// SG and PL in the texts beside the digits: the sign, and a plus or a blank.
+const EITHER_SIGN: char = '\u{1}';
+const PLUS_SIGN: char = '\u{2}';
 
 fn number_template(template: &str) -> NumberTemplate {
     let mut parsed = NumberTemplate { blank: true, ..NumberTemplate::default() };
@@ -424,7 +430,13 @@ fn number_template(template: &str) -> NumberTemplate {
             "FM" => parsed.blank = false,
             "MI" => parsed.sign = if digits { Sign::Trailing } else { Sign::Front },
             "PR" => parsed.sign = Sign::Angle,
-            "SG" | "PL" => parsed.sign = if digits { Sign::Closing } else { Sign::Leading },
+            "SG" | "PL" => {
+                if two.eq_ignore_ascii_case("SG") {
+                    parsed.sign = Sign::Placed;
+                }
+                let mark = if two.eq_ignore_ascii_case("SG") { EITHER_SIGN } else { PLUS_SIGN };
+                if digits { parsed.suffix.push(mark) } else { parsed.prefix.push(mark) }
+            }
             "RN" => parsed.roman = Some(two == "RN"),
             "TH" => parsed.ordinal = Some(two == "TH"),
             _ => {
@@ -469,15 +481,25 @@ pub(crate) fn print_number(value: f64, exact: Option<(i128, u32)>, template: &st
         }
         None => format!("{:.places$}", value.abs() * 10f64.powi(shift.cast_signed())),
     };
+    // An exact number that is rounded to zero has no sign.
+    let is_zero = exact.is_some() && text.bytes().all(|b| matches!(b, b'0' | b'.'));
+    let negative = negative && !is_zero;
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     if let Some(capitals) = parsed.roman {
-        return roman(whole, capitals, parsed.blank);
+        return roman(if negative { "" } else { whole }, capitals, parsed.blank);
     }
     let mut out = whole_digits(&parsed, if whole == "0" { "" } else { whole });
     if places > 0 {
         out.push('.');
-        out.push_str(&fraction_digits(&parsed, fraction, out.contains('#')));
-    } else if let Some(capitals) = parsed.ordinal.filter(|_| !negative) {
+        let overflow = whole != "0" && whole.len() > parsed.whole.len();
+        let shown = fraction_digits(&parsed, fraction, overflow);
+        if out == "." && shown.is_empty() {
+            out.insert(0, '0');
+        }
+        out.push_str(&shown);
+    } else if let Some(capitals) =
+        parsed.ordinal.filter(|_| !negative && whole.len() <= parsed.whole.len())
+    {
         let ordinal = ordinal_of(whole);
         out.push_str(&if capitals { ordinal.to_uppercase() } else { ordinal.to_owned() });
     }
@@ -566,12 +588,15 @@ fn roman(whole: &str, capitals: bool, blank: bool) -> String {
 fn signed(parsed: &NumberTemplate, digits: String, negative: bool) -> String {
     let blanks = digits.len() - digits.trim_start().len();
     let (lead, digits) = digits.split_at(blanks);
-    let (prefix, suffix) = (&parsed.prefix, &parsed.suffix);
     let blank = if parsed.blank { " " } else { "" };
     let minus = if negative { "-" } else { blank };
     let either = if negative { "-" } else { "+" };
+    let plus = if negative { blank } else { "+" };
+    let signs = |text: &str| text.replace(EITHER_SIGN, either).replace(PLUS_SIGN, plus);
+    let (prefix, suffix) = (signs(&parsed.prefix), signs(&parsed.suffix));
     match parsed.sign {
         Sign::Blank => format!("{prefix}{lead}{minus}{digits}{suffix}"),
+        Sign::Placed => format!("{prefix}{lead}{digits}{suffix}"),
         Sign::Leading => format!("{prefix}{lead}{either}{digits}{suffix}"),
         Sign::Front => format!("{prefix}{minus}{lead}{digits}{suffix}"),
         Sign::Trailing => format!("{prefix}{lead}{digits}{suffix}{minus}"),

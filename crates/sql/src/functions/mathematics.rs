@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
 };
 use arrow_array::{ArrayRef, Decimal128Array, Float64Array};
 use arrow_schema::DataType;
@@ -40,6 +40,19 @@ fn two(args: &[ArrayRef], of: fn(f64, f64) -> Result<f64>) -> Result<ArrayRef> {
 /// A result that is infinite although what it comes from is not has overflowed.
 fn finite(x: f64, result: f64) -> Result<f64> {
     if result.is_infinite() && x.is_finite() { Err(out_of_range()) } else { Ok(result) }
+}
+
+fn exponential(x: f64) -> Result<f64> {
+    let result = finite(x, x.exp())?;
+    if result == 0.0 && x.is_finite() {
+        return Err(error!(NumericValueOutOfRange, "value out of range: underflow"));
+    }
+    Ok(result)
+}
+
+/// As values are compared: one zero, and one NaN, above all numbers.
+fn canonical(x: f64) -> Result<f64> {
+    Ok(if x.is_nan() { f64::NAN } else { x + 0.0 })
 }
 
 fn sqrt(x: f64) -> Result<f64> {
@@ -108,7 +121,7 @@ fn sign(args: &[ArrayRef]) -> Result<ArrayRef> {
         } else if x < 0.0 {
             -1.0
         } else {
-            x
+            0.0
         }
     };
     let Some(array) = args.first() else {
@@ -137,6 +150,51 @@ fn sign(args: &[ArrayRef]) -> Result<ArrayRef> {
     })
 }
 
+/// The function that ROUND of one floating-point number is.
+pub(crate) const ROUND_EVEN: &str = "round_even";
+
+/// The function that computed floating-point numbers go through before they are compared.
+pub(crate) const CANONICAL: &str = "float_canonical";
+
+/// The type of ABS.
+fn magnitude_type(types: &[DataType]) -> Planned<DataType> {
+    Ok(match types {
+        [one] if one.is_numeric() => one.clone(),
+        _ => DataType::Float64,
+    })
+}
+
+/// `abs(number)`.
+fn magnitude(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let Some(array) = args.first() else {
+        return Err(error!(UndefinedFunction, "abs() takes one number"));
+    };
+    macro_rules! whole {
+        ($kind:ty, $name:literal) => {{
+            let values = array.as_primitive::<$kind>();
+            let of = |x: <$kind as ArrowPrimitiveType>::Native| {
+                x.checked_abs()
+                    .ok_or_else(|| error!(NumericValueOutOfRange, "{} out of range", $name))
+            };
+            Arc::new(values.try_unary::<_, $kind, Error>(of)?)
+        }};
+    }
+    Ok(match array.data_type() {
+        DataType::Int16 => whole!(Int16Type, "smallint"),
+        DataType::Int32 => whole!(Int32Type, "integer"),
+        DataType::Int64 => whole!(Int64Type, "bigint"),
+        DataType::Decimal128(..) => {
+            let values: Decimal128Array =
+                array.as_primitive::<Decimal128Type>().unary(i128::wrapping_abs);
+            Arc::new(values.with_data_type(array.data_type().clone()))
+        }
+        DataType::Float32 => {
+            Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::abs))
+        }
+        _ => Arc::new(double(args, 0)?.unary::<_, Float64Type>(f64::abs)),
+    })
+}
+
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let float = |_: &[DataType]| Ok(DataType::Float64);
@@ -150,7 +208,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         of("cos", |args| one(args, |x| Ok(angle(x)?.cos()))),
         of("cot", |args| one(args, |x| Ok(1.0 / angle(x)?.tan()))),
         of("degrees", |args| one(args, |x| finite(x, x.to_degrees()))),
-        of("exp", |args| one(args, |x| finite(x, x.exp()))),
+        of("exp", |args| one(args, exponential)),
         of("ln", |args| one(args, |x| Ok(positive(x)?.ln()))),
         of("log", log10),
         of("log10", log10),
@@ -161,6 +219,9 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         Kernel::udf("atan2", any(2..=2), float, |args| two(args, |y, x| Ok(y.atan2(x)))),
         Kernel::udf("power", any(2..=2), float, |args| two(args, power)).with_aliases(["pow"]),
         Kernel::udf("sign", any(1..=1), sign_type, sign),
+        Kernel::strict_udf("abs", any(1..=1), magnitude_type, magnitude),
+        of(CANONICAL, |args| one(args, canonical)),
+        of(ROUND_EVEN, |args| one(args, |x| Ok(x.round_ties_even()))),
     ]
 }
 

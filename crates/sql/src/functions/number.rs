@@ -1,6 +1,7 @@
 //! Numbers as text, both ways, and rounding.
 
 use base::{Error, Result, SqlType, error};
+use datafusion::common::ScalarValue;
 
 use super::cast::numeric_overflow;
 
@@ -42,6 +43,10 @@ pub(crate) fn parse_double(text: &str) -> Result<f64> {
     let shaped = trimmed.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     let number = if shaped { trimmed.parse::<f64>().ok() } else { None };
     match number {
+        Some(number) if number == 0.0 && has_digits(trimmed) => Err(error!(
+            NumericValueOutOfRange,
+            "\"{trimmed}\" is out of range for type double precision"
+        )),
         Some(number) if number.is_finite() => Ok(number),
         Some(_) => Err(error!(
             NumericValueOutOfRange,
@@ -49,6 +54,12 @@ pub(crate) fn parse_double(text: &str) -> Result<f64> {
         )),
         None => Err(invalid("double precision", text)),
     }
+}
+
+/// True for a number that is not zero as it is written.
+fn has_digits(text: &str) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    mantissa.bytes().any(|b| (b'1'..=b'9').contains(&b))
 }
 
 /// A real from text.
@@ -101,6 +112,16 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8) -> Result<i128
         return Err(numeric_overflow());
     }
     Ok(if negative { -value } else { value })
+}
+
+/// A decimal from text with as many digits as the text has.
+pub(crate) fn exact_decimal(text: &str) -> Result<ScalarValue> {
+    let mantissa = text.trim().split(['e', 'E']).next().unwrap_or_default();
+    let fraction = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.trim().len());
+    let scale = if mantissa.len() < text.trim().len() { 10 } else { fraction.min(37) };
+    let scale = u8::try_from(scale).unwrap_or(37);
+    let value = parse_decimal(text, 38, scale)?;
+    Ok(ScalarValue::Decimal128(Some(value), 38, scale.cast_signed()))
 }
 
 /// The first number that a precision cannot hold.

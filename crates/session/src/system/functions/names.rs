@@ -53,12 +53,6 @@ pub(super) static TABLE: &[Declaration] = &[
     f("has_language_privilege", Boolean, (2, 3), |_, _| Ok(true.into())),
     f("pg_has_role", Boolean, (2, 3), has_role),
     with_null(f("format_type", Text, (2, 2), format_type)),
-    f("quote_ident", Text, (1, 1), |_, args| {
-        Ok(args[0].text().map(|name| base::ident::quote(&name)).into())
-    }),
-    f("quote_literal", Text, (1, 1), |_, args| {
-        Ok(args[0].text().map(|text| base::ident::literal(&text)).into())
-    }),
     with_null(f("quote_nullable", Text, (1, 1), |_, args| {
         let quoted = args[0].text().map(|text| base::ident::literal(&text));
         Ok(quoted.unwrap_or_else(|| "NULL".to_owned()).into())
